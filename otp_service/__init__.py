@@ -1,0 +1,1 @@
+"""One-time codes by SMS and SIM ownership: one signed verdict."""

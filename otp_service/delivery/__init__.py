@@ -1,0 +1,1 @@
+"""The worker: queued SMS, deadlines, ownership jobs."""

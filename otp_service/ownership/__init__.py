@@ -1,0 +1,1 @@
+"""Sources of SIM-ownership evidence, one file each."""

@@ -1,0 +1,1 @@
+"""The store: one script per transition, one round trip."""

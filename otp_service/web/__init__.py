@@ -1,0 +1,1 @@
+"""HTTP: routes, handlers, problems, authentication, OpenAPI."""

@@ -1,0 +1,1 @@
+"""SMS gateways, one file each: sans-I/O, found by entry point."""
