@@ -1,0 +1,493 @@
+"""
+Every sentence the service says: SMS texts, refusals, bad fields, statuses and reasons, per locale.
+
+The catalogue is data (``config/messages/<locale>.toml``), read elsewhere and handed over as dicts.  It is checked
+once, at construction, so that filling a text at run time never fails.
+
+::
+
+    [sms.<template key>]     text                          filled with brand, code, validity, send_number
+    [sms_units], [units]     second(s), minute(s), hour(s) filled with count; the first for SMS, unaccented
+    [problems.<code>]        title, detail, detail_<word>  one per refusal of core/errors.py
+    [fields]                 <code>, <code>_<param>        one per code of a bad field
+    [statuses], [reasons]    <value>                       what a person reads about a verification
+
+A text under its plain name has no placeholders and always works.  A variant, ``detail_<word>``, replaces it when
+the refusal has that word and every placeholder can be filled: see :meth:`Catalogue.problem`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+from unicodedata import normalize
+
+from otp_service.core.errors import ConfigurationError
+
+# --- Counting SMS ------------------------------------------------------------------------------------------------
+
+#: The GSM 7-bit default alphabet (3GPP TS 23.038 section 6.2.1), without the escape to the extension table.
+GSM7_BASIC = (
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+
+#: Its extension table (section 6.2.1.1): each costs two septets, the escape and the character.
+GSM7_EXTENSION = "\f^{}\\[~]|€"
+
+_BASIC_ONLY = re.compile(f"[{re.escape(GSM7_BASIC)}]*")
+_GSM7_ONLY = re.compile(f"[{re.escape(GSM7_BASIC + GSM7_EXTENSION)}]*")
+
+
+def is_gsm7(text: str) -> bool:
+    """Whether a phone network carries the text in septets; one character outside makes all of it UCS-2."""
+    return _GSM7_ONLY.fullmatch(text) is not None
+
+
+def segments(text: str) -> int:
+    """
+    Count the SMS that a text takes; an empty text takes one.
+
+    160 septets or 70 UTF-16 units fit into one SMS.  A longer text is concatenated, 153 or 67 to a part (3GPP
+    TS 23.040 section 9.2.3.24.1), and neither an extension character nor a surrogate pair is cut in two.
+    """
+    if len(text) <= 160 and _BASIC_ONLY.fullmatch(text):
+        return 1
+    if is_gsm7(text):
+        return _count_parts([2 if character in GSM7_EXTENSION else 1 for character in text], 160, 153)
+    return _count_parts([2 if character > "\uffff" else 1 for character in text], 70, 67)
+
+
+def _count_parts(widths: list[int], single: int, part: int) -> int:
+    if sum(widths) <= single:
+        return 1
+    parts, used = 1, 0
+    for width in widths:
+        if used + width > part:
+            parts, used = parts + 1, 0
+        used += width
+    return parts
+
+
+# --- Choosing a locale -------------------------------------------------------------------------------------------
+
+#: Characters and ranges of an Accept-Language header that are looked at; browsers send fewer than 100 and 10.
+_HEADER_MAX = 512
+_RANGES_MAX = 32
+
+_RANGE = re.compile(
+    r"[ \t]*(\*|[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)"
+    r"[ \t]*(?:;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?[ \t]*"
+)
+
+
+def negotiate_locale(
+    accept_language: str | None, explicit: str | None, locales: Sequence[str], default: str = "vi",
+) -> str:
+    """
+    Choose one of ``locales``: the explicit one, else the best of Accept-Language, else ``default``.
+
+    ``en-GB`` is served by ``en`` (RFC 4647 section 3.4).  What is not a language range or has a bad weight (RFC
+    9110 section 12.4.2) is passed over; of a long header only the beginning counts.
+    """
+    available = tuple(locales)
+    if explicit is not None and (match := _serve(explicit.lower(), available)) is not None:
+        return match
+    if not accept_language:
+        return default
+    return _negotiate(accept_language[:_HEADER_MAX], available, default)
+
+
+@lru_cache(maxsize=256)
+def _negotiate(header: str, locales: tuple[str, ...], default: str) -> str:
+    matches = map(_RANGE.fullmatch, header.split(",", _RANGES_MAX)[:_RANGES_MAX])
+    weighted = [(float(match[2] or 1), match[1].lower()) for match in matches if match is not None]
+    named = {_serve(tag, locales) for _, tag in weighted if tag != "*"}
+    unnamed = [locale for locale in (default, *locales) if locale not in named]
+    # The sort is stable: of two with the same weight, the one written first wins.
+    for weight, tag in sorted(weighted, key=lambda pair: -pair[0]):
+        if weight == 0:
+            break
+        if tag == "*":
+            if unnamed:
+                return unnamed[0]
+        elif (locale := _serve(tag, locales)) is not None:
+            return locale
+    return default
+
+
+def _serve(tag: str, locales: tuple[str, ...]) -> str | None:
+    """Return the locale that serves a lower-case language tag, the longest match first (RFC 4647 section 3.4)."""
+    while tag:
+        if tag in locales:
+            return tag
+        tag = tag.rpartition("-")[0]
+    return None
+
+
+# --- Templates ---------------------------------------------------------------------------------------------------
+
+_PLACEHOLDER = re.compile(r"\{([a-z][a-z_]*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """A text ready to be filled: ``names`` in order of appearance, ``pattern`` for the ``%`` operator."""
+
+    names: tuple[str, ...]
+    pattern: str
+
+    @classmethod
+    def parse(cls, where: str, text: str) -> _Template:
+        text = normalize("NFC", text)
+        *literals, last = _PLACEHOLDER.split(text)[::2]
+        if any("{" in literal or "}" in literal for literal in (*literals, last)):
+            raise ConfigurationError(f"{where}: a brace that is no {{placeholder}}; write a lower-case name in it")
+        pattern = "%s".join(literal.replace("%", "%%") for literal in (*literals, last))
+        return cls(tuple(_PLACEHOLDER.findall(text)), pattern)
+
+    def fits(self, values: Mapping[str, str]) -> bool:
+        """Whether there is a value for each placeholder."""
+        return all(name in values for name in self.names)
+
+    def fill(self, values: Mapping[str, str]) -> str:
+        """Put the values in; what they contain is never read as a placeholder again."""
+        return self.pattern % tuple([values[name] for name in self.names])
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    title: str
+    detail: str
+    variants: Mapping[str, _Template]
+
+
+@dataclass(frozen=True, slots=True)
+class _Locale:
+    """One locale's texts, compiled."""
+
+    sms: Mapping[str, _Template]
+    sms_units: Mapping[str, _Template]
+    units: Mapping[str, _Template]
+    problems: Mapping[str, _Problem]
+    plain: Mapping[str, Mapping[str, _Template]]
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedSms:
+    """
+    An SMS as the phone will show it; it carries a live code and is never logged.
+
+    Attributes:
+        text: NFC, with the origin-bound line last when there is a host.
+        template_key: the key whose text was used, ``default`` when the asked one has none of its own.
+        params: placeholder names and values in the order of the template, without the origin-bound line.
+        segments: how many SMS the text takes.
+    """
+
+    text: str = field(repr=False)
+    template_key: str
+    params: tuple[tuple[str, str], ...] = field(repr=False)
+    segments: int
+
+
+# --- The catalogue -----------------------------------------------------------------------------------------------
+
+_SMS_PLACEHOLDERS = frozenset({"brand", "code", "validity", "send_number"})
+_PLAIN_SECTIONS = ("fields", "statuses", "reasons")
+_SMS_UNITS = ("second", "seconds", "minute", "minutes")
+_UNITS = (*_SMS_UNITS, "hour", "hours")
+
+#: The shape of a catalogue, as dotted paths; anything else is a misspelt name and refuses to start.
+_PATH = re.compile(
+    r"sms\.[a-z0-9_]+\.text|(?:sms_units|units)\.(?:second|minute|hour)s?"
+    r"|problems\.[a-z_]+\.(?:title|detail(?:_[a-z_]+)?)|(?:fields|statuses|reasons)\.[a-z_]+"
+)
+
+#: What run-time fall-backs end on.
+_REQUIRED = (
+    "sms.default.text", *(f"sms_units.{unit}" for unit in _SMS_UNITS), *(f"units.{unit}" for unit in _UNITS),
+    "problems.internal.title", *(f"{section}.default" for section in _PLAIN_SECTIONS),
+)
+
+#: Members whose value, not only their name, may choose a variant.
+_CHOOSING_MEMBERS = ("verification_status", "limit")
+
+#: A host of the origin-bound line: letters, digits, dots and hyphens; no scheme, port, path or whitespace.
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+
+#: The validities with the longest phrases: a code lives at most 600 s (NIST SP 800-63B-4 section 3.1.3.2).
+_LONGEST_VALIDITIES_S = (599, 600)
+
+
+class Catalogue:
+    """
+    The texts of every locale, checked once and compiled.
+
+    Args:
+        texts: locale → the parsed TOML of that locale.
+        default_locale: serves whoever asks for a locale that is not there.
+
+    Attributes:
+        locales: the locales there are, the default first.
+
+    Raises:
+        ConfigurationError: a locale lacks a key or placeholder that another has, an SMS has no ``{code}``, or a
+            text stands under a name nobody reads; the message names locale and key.
+    """
+
+    def __init__(self, texts: Mapping[str, Mapping[str, Any]], default_locale: str = "vi") -> None:
+        if default_locale not in texts:
+            raise ConfigurationError(f"messages: no catalogue for the default locale {default_locale!r}")
+        self.locales = (default_locale, *sorted(locale for locale in texts if locale != default_locale))
+        entries = {locale: _read(locale, texts[locale]) for locale in self.locales}
+        for locale in self.locales:
+            _check_entries(locale, entries[locale])
+            _check_alike(default_locale, entries[default_locale], locale, entries[locale])
+        self._compiled = {locale: _compile(entries[locale]) for locale in self.locales}
+        self._default = self._compiled[default_locale]
+
+    def sms(
+        self, locale: str, template_key: str, *, code: str, validity_s: int, send_number: int, brand: str,
+        host: str | None = None,
+    ) -> RenderedSms:
+        """
+        Write one SMS.
+
+        Args:
+            locale: an unknown one is served in the default locale.
+            template_key: usually the purpose's name; without a text of its own it gets ``default``.
+            code: the live code.
+            validity_s: seconds the code stays valid: told in minutes where that is exact, otherwise in seconds.
+            send_number: 1 for the first SMS of a verification.
+            brand: who sends it.
+            host: adds the last line ``@host #code``, by which a browser fills the code in on that host alone
+                (WICG sms-one-time-codes).  Nothing may follow that line.
+
+        Raises:
+            ConfigurationError: the host is not a bare host name; :meth:`check_sms` finds that at start-up.
+        """
+        texts = self._compiled.get(locale, self._default)
+        template = texts.sms.get(template_key)
+        if template is None:
+            template_key, template = "default", texts.sms["default"]
+        values = {
+            "brand": normalize("NFC", brand), "code": code, "send_number": str(send_number),
+            "validity": _exact_duration(texts.sms_units, validity_s),
+        }
+        text = template.fill(values)
+        if host:
+            text = f"{text}\n@{_checked_host(host)} #{code}"
+        params = tuple([(name, values[name]) for name in template.names])
+        return RenderedSms(text, template_key, params, segments(text))
+
+    def check_sms(
+        self, *, brand: str, hosts: Iterable[str] = (), code_length: int = 8, max_sends: int = 99,
+        max_segments: int = 1,
+    ) -> None:
+        """
+        Refuse to start when an SMS could take more than ``max_segments``, the longest values filled in.
+
+        Raises:
+            ConfigurationError: names locale, template and count; or a brand or host that cannot stand in an SMS.
+        """
+        if not brand.isprintable():
+            raise ConfigurationError(f"messages: brand {brand!r} has a line break or control character")
+        every_host = (None, *hosts)
+        for locale, texts in self._compiled.items():
+            for key in texts.sms:
+                needed = max(
+                    self.sms(locale, key, code="0" * code_length, validity_s=validity_s, send_number=max_sends,
+                             brand=brand, host=host).segments
+                    for validity_s in _LONGEST_VALIDITIES_S for host in every_host
+                )
+                if needed > max_segments:
+                    raise ConfigurationError(
+                        f"messages {locale}: [sms.{key}] takes {needed} SMS with brand {brand!r} and its longest "
+                        f"values, at most {max_segments} allowed: shorten the text, brand or host, or remove "
+                        f"accents"
+                    )
+
+    def problem(
+        self, locale: str, code: str, members: Mapping[str, Any], reason: str | None = None,
+    ) -> tuple[str, str]:
+        """
+        Return title and detail of a refusal.
+
+        The detail is the first variant that exists and can be filled: ``detail_<reason>``, then
+        ``detail_<value>`` of ``verification_status`` or ``limit``, then ``detail_<name>`` of each member that has
+        a value; otherwise ``detail``.  ``retry_after`` is filled in as a phrase, rounded up.  A code without
+        texts is a defect and reads as ``internal``.
+        """
+        texts = self._compiled.get(locale, self._default)
+        problem = texts.problems.get(code) or texts.problems["internal"]
+        values = _printable(members)
+        words = [reason, *(values.get(name) for name in _CHOOSING_MEMBERS), *values]
+        wait_s = members.get("retry_after")
+        if isinstance(wait_s, int):
+            values["retry_after"] = _rounded_duration(texts.units, wait_s)
+        for word in words:
+            variant = problem.variants.get(word) if word is not None else None
+            if variant is not None and variant.fits(values):
+                return problem.title, variant.fill(values)
+        return problem.title, problem.detail
+
+    def field(
+        self, locale: str, code: str, params: Iterable[tuple[str, str]] | Mapping[str, str] = (),
+    ) -> str:
+        """
+        Return the sentence for a bad field.
+
+        A parameter chooses the variant of its name: ``phone_not_mobile`` with ``suggestion`` reads
+        ``phone_not_mobile_suggestion``.  An unknown code reads ``default``.
+        """
+        fields = self._compiled.get(locale, self._default).plain["fields"]
+        values = dict(params)
+        for key in (*(f"{code}_{name}" for name in values), code, code.rpartition("_")[0]):
+            text = fields.get(key)
+            if text is not None and text.fits(values):
+                return text.fill(values)
+        return fields["default"].fill({})
+
+    def text(self, locale: str, section: str, key: str) -> str:
+        """
+        Return a text without placeholders, of section ``statuses`` or ``reasons``; unknown keys read ``default``.
+
+        Raises:
+            ValueError: there is no such section.
+        """
+        if section not in {"statuses", "reasons"}:
+            raise ValueError(f"no section {section!r}: use statuses or reasons")
+        texts = self._compiled.get(locale, self._default).plain[section]
+        return texts.get(key, texts["default"]).fill({})
+
+
+# --- Reading and checking a catalogue ------------------------------------------------------------------------------
+
+
+def _read(locale: str, tree: Mapping[str, Any], prefix: str = "") -> dict[str, _Template]:
+    """Flatten a catalogue to dotted path → template."""
+    entries: dict[str, _Template] = {}
+    for name, value in tree.items():
+        path, where = f"{prefix}{name}", f"messages {locale}: {prefix}{name}"
+        if isinstance(value, Mapping):
+            entries |= _read(locale, value, f"{path}.")
+        elif not isinstance(value, str) or not value.strip():
+            raise ConfigurationError(f"{where}: write a sentence between quotes")
+        elif _PATH.fullmatch(path) is None:
+            raise ConfigurationError(f"{where}: no text of that name is ever read; check the spelling")
+        else:
+            entries[path] = _Template.parse(where, value)
+    return entries
+
+
+def _check_entries(locale: str, entries: Mapping[str, _Template]) -> None:
+    """Refuse a catalogue in which a text could turn out missing or impossible to fill at run time."""
+    problems = {path.split(".")[1] for path in entries if path.startswith("problems.")}
+    needed = [*_REQUIRED, *(f"problems.{code}.{name}" for code in sorted(problems) for name in ("title", "detail"))]
+    for path in needed:
+        if path not in entries:
+            raise ConfigurationError(f"messages {locale}: {path}: missing")
+    for path, template in entries.items():
+        found, (least, most) = set(template.names), _allowed_placeholders(path, template, entries)
+        if not least <= found:
+            raise ConfigurationError(f"messages {locale}: {path}: must contain {_braced(least - found)}")
+        if most is not None and not found <= most:
+            raise ConfigurationError(f"messages {locale}: {path}: cannot be filled: {_braced(found - most)}")
+
+
+def _allowed_placeholders(
+    path: str, template: _Template, entries: Mapping[str, _Template],
+) -> tuple[frozenset[str], frozenset[str] | None]:
+    """Return the placeholders a text must have, and those it may have (None: any)."""
+    section, _, key = path.partition(".")
+    none: frozenset[str] = frozenset()
+    if section == "sms":
+        return frozenset({"code"}), _SMS_PLACEHOLDERS
+    if section in {"sms_units", "units"}:
+        return frozenset({"count"}), frozenset({"count"})
+    if section == "problems" and ".detail_" in path:
+        return none, None
+    if section == "fields" and len(template.names) == 1:
+        # Only a variant may have one, "<code>_<param>" beside "<code>": that is what stands in when it is absent.
+        code = key.removesuffix(f"_{template.names[0]}")
+        return none, frozenset(template.names) if code != key and f"fields.{code}" in entries else none
+    return none, none
+
+
+def _check_alike(
+    reference: str, expected: Mapping[str, _Template], locale: str, entries: Mapping[str, _Template],
+) -> None:
+    """Refuse a locale that says more, less or something else than the reference."""
+    for path in sorted(expected.keys() - entries.keys()):
+        raise ConfigurationError(f"messages {locale}: {path}: missing, {reference} has it")
+    for path in sorted(entries.keys() - expected.keys()):
+        raise ConfigurationError(f"messages {reference}: {path}: missing, {locale} has it")
+    for path, template in entries.items():
+        if set(template.names) != set(expected[path].names):
+            raise ConfigurationError(
+                f"messages {locale}: {path}: has {_braced(template.names)}, {reference} has "
+                f"{_braced(expected[path].names)}"
+            )
+
+
+def _compile(entries: Mapping[str, _Template]) -> _Locale:
+    sections: dict[str, dict[str, _Template]] = {}
+    for path, template in entries.items():
+        section, _, key = path.partition(".")
+        sections.setdefault(section, {})[key] = template
+    problems = sections["problems"]
+    return _Locale(
+        sms={key.removesuffix(".text"): template for key, template in sections["sms"].items()},
+        sms_units=sections["sms_units"],
+        units=sections["units"],
+        problems={
+            code: _Problem(
+                problems[f"{code}.title"].fill({}), problems[f"{code}.detail"].fill({}),
+                {key.partition(".detail_")[2]: template for key, template in problems.items()
+                 if key.startswith(f"{code}.detail_")},
+            )
+            for code in {key.partition(".")[0] for key in problems}
+        },
+        plain={section: sections[section] for section in _PLAIN_SECTIONS},
+    )
+
+
+def _braced(names: Iterable[str]) -> str:
+    return ", ".join(f"{{{name}}}" for name in sorted(names)) or "no placeholder"
+
+
+# --- Filling -----------------------------------------------------------------------------------------------------
+
+
+def _checked_host(host: str) -> str:
+    if _HOST.fullmatch(host) is None:
+        raise ConfigurationError(f"WebOTP host {host!r}: write a bare host name, without scheme, port or path")
+    return host
+
+
+def _printable(members: Mapping[str, Any]) -> dict[str, str]:
+    """Keep the members a sentence can show: text that is not empty, and numbers."""
+    return {name: str(value) for name, value in members.items() if isinstance(value, str | int) and value != ""}
+
+
+def _phrase(units: Mapping[str, _Template], count: int, unit: str) -> str:
+    return units[unit if count == 1 else f"{unit}s"].fill({"count": str(count)})
+
+
+def _exact_duration(units: Mapping[str, _Template], seconds: int) -> str:
+    """Say a validity: never longer than it is, so minutes only where they come out even."""
+    minutes, rest = divmod(seconds, 60)
+    return _phrase(units, minutes, "minute") if minutes and not rest else _phrase(units, seconds, "second")
+
+
+def _rounded_duration(units: Mapping[str, _Template], seconds: int) -> str:
+    """Say a wait: rounded up, so that whoever waits that long is not refused again."""
+    if seconds < 120:
+        return _phrase(units, seconds, "second")
+    if seconds < 7200:
+        return _phrase(units, -(-seconds // 60), "minute")
+    return _phrase(units, -(-seconds // 3600), "hour")

@@ -1,0 +1,173 @@
+"""
+The result token: the verdict as a JSON Web Signature.
+
+Signed at each authenticated read and never stored: its ``jti`` is constant per verification, and redeeming it at the
+service, once, is what makes it count.  ``typ`` tells a verification from a refusal (RFC 8725 section 3.11), so that
+neither can be taken for the other.  ``verified_claims`` follows OpenID Identity Assurance Schema Definition 1.0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, OKPKey
+
+from otp_service.core.verification import Status, Verification
+
+TOKEN_LIFE_S = 600
+VERIFIED_TYPE = "phone-verification+jwt"
+REFUSED_TYPE = "phone-refusal+jwt"
+TRUST_FRAMEWORK = "vn_portal_phone_registration"
+#: The assurance level when possession alone was asked for.
+POSSESSION = "phone_possession"
+
+
+class TokenInvalid(Exception):
+    """Not a token of ours: malformed, signed by another key, or of another kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """
+    One signing key.
+
+    Attributes:
+        kid: RFC 7638 thumbprint.
+        alg: ``ES256`` or ``Ed25519`` (RFC 9864).
+        pem: the private key, PKCS 8.
+        test: whether it signs for test keys.
+        active: whether it signs; others are published only.
+    """
+
+    kid: str
+    alg: str
+    pem: bytes = field(repr=False)
+    test: bool = False
+    active: bool = True
+
+
+class Signer:
+    """Signs and reads result tokens, and publishes the keys."""
+
+    def __init__(self, keys: Sequence[SigningKey]) -> None:
+        self._keys = {key.kid: (key, _import(key)) for key in keys}
+        self._active = {
+            test: next(kid for kid, (key, _) in self._keys.items() if key.test is test and key.active)
+            for test in (False, True)
+        }
+
+    def sign(self, claims: dict[str, Any], *, test: bool) -> str:
+        """Sign claims as a compact JWS; the type follows from ``status``."""
+        key, imported = self._keys[self._active[test]]
+        kind = VERIFIED_TYPE if claims["status"] == Status.VERIFIED else REFUSED_TYPE
+        header = {"alg": key.alg, "kid": key.kid, "typ": kind}
+        return jws.serialize_compact(header, json.dumps(claims, separators=(",", ":")), imported, algorithms=[key.alg])
+
+    def read(self, token: str, *, test: bool) -> dict[str, Any]:
+        """
+        Return the claims of a token that this service signed, whether or not it has expired.
+
+        Raises TokenInvalid.  The header's ``jwk``, ``jku`` and ``x5u`` are never looked at.
+        """
+        try:
+            found = jws.extract_compact(token.encode("ascii"))
+            key, imported = self._keys[str(found.headers().get("kid"))]
+            header = found.headers()
+            kind = header.get("typ")
+            if key.test is not test or header.get("alg") != key.alg or kind not in {VERIFIED_TYPE, REFUSED_TYPE}:
+                raise TokenInvalid("signed for another use")
+            payload = jws.deserialize_compact(token.encode("ascii"), imported, algorithms=[key.alg]).payload
+        except (JoseError, KeyError, ValueError, UnicodeEncodeError) as error:
+            raise TokenInvalid("not a token of this service") from error
+        claims: dict[str, Any] = json.loads(payload)
+        if (claims.get("status") == Status.VERIFIED) is not (kind == VERIFIED_TYPE):
+            raise TokenInvalid("type and status disagree")
+        return claims
+
+    def jwks(self) -> dict[str, Any]:
+        """Return the public keys as a JWK Set (RFC 7517); private members never leave."""
+        keys = []
+        for key, imported in self._keys.values():
+            public = imported.as_dict(private=False)
+            keys.append({**public, "kid": key.kid, "alg": key.alg, "use": "sig"})
+        return {"keys": keys}
+
+
+def claims_of(verification: Verification, *, issuer: str) -> dict[str, Any]:
+    """
+    Return the claims of a verdict, as of the store's clock.
+
+    The phone number is the portal's own datum; the ID number is never among them.
+    """
+    issued_s = verification.now_ms // 1000
+    verified = verification.status is Status.VERIFIED
+    claims: dict[str, Any] = {
+        "iss": f"{issuer}/test" if verification.test else issuer,
+        "aud": verification.client,
+        "sub": verification.id,
+        "jti": f"rt-{verification.id}",
+        "iat": issued_s,
+        "exp": issued_s + TOKEN_LIFE_S,
+        "purpose": verification.purpose,
+        "status": verification.status.value,
+        "phone_number": verification.phone_number,
+        "phone_number_verified": verified,
+    }
+    if verification.reference is not None:
+        claims["reference"] = verification.reference
+    if verified:
+        claims["verified_claims"] = _verified_claims(verification)
+    elif verification.reason is not None:
+        claims["reason"] = verification.reason.value
+    return claims
+
+
+def _verified_claims(verification: Verification) -> dict[str, Any]:
+    ownership = verification.ownership
+    possession_id = f"otp-{verification.id}"
+    finished_ms = verification.finished_at_ms or verification.now_ms
+    checks = [{"check_method": "token", "check_id": possession_id, "time": _time(finished_ms)}]
+    details = [_detail("verification", "possession", possession_id)]
+    if ownership.status == "match":
+        ownership_id = f"own-{verification.id}"
+        checks.append({
+            "check_method": "data", "organization": ownership.source or "", "check_id": ownership_id,
+            "time": _time(ownership.checked_at_ms or finished_ms),
+        })
+        details.append(_detail("evidence_validation", "subscriber_match", ownership_id))
+    msisdn = verification.phone_number.removeprefix("+")
+    return {
+        "verification": {
+            "trust_framework": TRUST_FRAMEWORK,
+            "assurance_level": ownership.assurance or POSSESSION,
+            "assurance_process": {"assurance_details": details},
+            "time": _time(finished_ms),
+            "verification_process": verification.id,
+            "evidence": [{
+                "type": "electronic_record",
+                "check_details": checks,
+                "record": {"type": "mobile_subscription"},
+            }],
+        },
+        "claims": {"phone_number": verification.phone_number, "phone_number_verified": True, "msisdn": msisdn},
+    }
+
+
+def _detail(kind: str, classification: str, check_id: str) -> dict[str, Any]:
+    return {
+        "assurance_type": kind, "assurance_classification": classification, "evidence_ref": [{"check_id": check_id}],
+    }
+
+
+def _time(ms: int) -> str:
+    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _import(key: SigningKey) -> ECKey | OKPKey:
+    return ECKey.import_key(key.pem) if key.alg == "ES256" else OKPKey.import_key(key.pem)

@@ -1,0 +1,62 @@
+"""
+How keys in the store are named.
+
+Everything of a phone shares the tag of its shard, ``{s07}``; limits of addresses, ID numbers, clients and the service,
+and idempotency records, have tags of their own.  No name contains a phone number, an ID number or an address: those
+are keyed digests (``core/keyring.py``).
+"""
+
+from __future__ import annotations
+
+from otp_service.core.keyring import SHARDS
+
+META = "otp:meta"
+GROUP = "senders"
+
+#: The only keys that never expire: the store's constants, and per shard the queue and the two deadline sets, which
+#: shrink as their entries finish (invariant 7).
+IMMORTAL = frozenset(
+    {META} | {f"otp:{{s{shard:02d}}}:{kind}" for shard in range(SHARDS) for kind in ("sms", "due", "ask")}
+)
+
+_PREFIXES = tuple(f"otp:{{s{shard:02d}}}:" for shard in range(SHARDS))
+
+
+def verification(shard: int, verification_id: str) -> str:
+    """Return the key of a verification's record."""
+    return f"{_PREFIXES[shard]}v:{verification_id}"
+
+
+def phone(shard: int, name: str) -> str:
+    """Return the key of a phone's hash."""
+    return f"{_PREFIXES[shard]}p:{name}"
+
+
+def sms_queue(shard: int) -> str:
+    """Return the key of a shard's stream of queued SMS."""
+    return f"{_PREFIXES[shard]}sms"
+
+
+def due(shard: int) -> str:
+    """Return the key of a shard's set of deadlines."""
+    return f"{_PREFIXES[shard]}due"
+
+
+def ask(shard: int) -> str:
+    """Return the key of a shard's set of ownership checks to make."""
+    return f"{_PREFIXES[shard]}ask"
+
+
+def id_number(shard: int, name: str) -> str:
+    """Return the key of an ID number's log of ownership checks."""
+    return f"otp:i:{{i{shard:02d}}}:{name}"
+
+
+def rate(kind: str, subject: str) -> str:
+    """Return the key of a rate: an address's digest, a client's name or ``service``."""
+    return f"otp:r:{{{subject}}}:{kind}"
+
+
+def replay(name: str) -> str:
+    """Return the key of an idempotency record."""
+    return f"otp:k:{{{name}}}"

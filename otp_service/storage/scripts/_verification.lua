@@ -1,0 +1,73 @@
+-- Shared: the verification's record `v:<id>` and how it ends.
+--
+-- Fields (short, because a million of them stand in memory):
+--   s status   p pending, o checking_ownership; final: v verified, r rejected, e expired, l locked, c cancelled,
+--              u undeliverable                       q reason  m sim_not_owned, n subscriber_unknown,
+--                                                              u ownership_unavailable, k risk
+--   c client ("~" behind a test key's)   u purpose   l locale   r reference   h name of the phone's hash   G send group
+--   P sealed phone   I sealed ID numbers   i digest of the ID number   a address block
+--   b created  e expires  x code expires  f finished (ms)   ra resend possible from (ms)
+--   n send number   k sends that count   S sends allowed   g guesses made   m guesses allowed
+--   cm code validity (ms)   cl digits of a code
+--   d digest of the code   D digest of the code before it, good until X
+--   y delivery q queued, s sent, d delivered, f failed   ac a gateway took one   mb one may have been taken
+--   L lease of the send in hand "<send number>,<until ms>"   ln highest send number ever leased
+--   o ownership is checked   A assisted   ot time for ownership (ms)   od inline deadline + 2 s (ms)
+--   w ownership m match, x mismatch, n not_available, e error   ws source  wa assurance  wt checked at
+--   wl ownership deadline (ms)   wn asks without an answer
+--   z redeemed at (ms)   zz differences at redemption
+-- IMPORTANT: a new field also goes into storage/records.py, and into `finish` if a tombstone must not keep it.
+
+local TOMBSTONE_MS = 4 * 24 * 3600 * 1000
+
+local function live(v)
+  return v.s == 'p' or v.s == 'o'
+end
+
+-- When the present status runs out.
+local function deadline(v)
+  if v.s == 'o' then return tonumber(v.wl) end
+  return tonumber(v.e)
+end
+
+-- What a live verification has become by its deadline: status, reason.
+local function overdue(v)
+  if v.s == 'o' then
+    if v.w == 'n' then return 'r', 'n' end
+    return 'r', 'u'
+  end
+  if v.ac or v.mb then return 'e' end
+  return 'u'
+end
+
+-- Ends a verification and shrinks it to a tombstone: the sealed ID numbers and every code digest go.
+local function finish(P, id, v, status, reason, now)
+  local key = P .. 'v:' .. id
+  redis.call('HSET', key, 's', status, 'f', now)
+  if reason then redis.call('HSET', key, 'q', reason) end
+  redis.call('HDEL', key, 'I', 'd', 'D', 'X', 'L', 'a', 'ra', 'cm', 'ot', 'od', 'wn')
+  redis.call('PEXPIRE', key, TOMBSTONE_MS)
+  redis.call('DEL', P .. 'x:' .. id)
+  redis.call('ZREM', P .. 'due', id)
+  if v.s == 'o' then redis.call('ZREM', P .. 'ask', id) end
+  local phone, field = P .. 'p:' .. v.h, 'l:' .. v.c .. ':' .. v.u
+  if redis.call('HGET', phone, field) == id then redis.call('HDEL', phone, field) end
+  v.s, v.q, v.f = status, reason, string.format('%d', now)
+end
+
+-- Loads a record for a caller; nil when there is none or it is another client's.
+-- A mutating call that meets a deadline makes the final transition first.
+local function meet(P, id, client, now)
+  local v = pairs_of(redis.call('HGETALL', P .. 'v:' .. id))
+  if not v.s or (client ~= '' and v.c ~= client) then return nil end
+  if live(v) and now >= deadline(v) then
+    local status, reason = overdue(v)
+    finish(P, id, v, status, reason, now)
+  end
+  return v
+end
+
+-- A flat copy of the record, as it stands now.
+local function record(P, id)
+  return redis.call('HGETALL', P .. 'v:' .. id)
+end

@@ -1,0 +1,317 @@
+"""
+The store's transitions as Python calls: one method, one script, one round trip.
+
+Nothing here decides anything: keys and arguments go in, the script's outcome comes out, and ``service.py`` says what
+it means.  Times are milliseconds by the store's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from otp_service.core.errors import ConfigurationError
+from otp_service.core.keyring import SHARDS
+from otp_service.core.limits import Decision, Limit, Mode, State
+from otp_service.storage import keys, scripts
+from otp_service.storage.client import StoreClient
+from otp_service.storage.records import Record, to_record
+
+_SCHEMA = "1"
+_STATES = (State.ALLOWED, State.REFUSED, State.WOULD_REFUSE)
+
+
+@dataclass(slots=True)
+class Answer:
+    """
+    What a script answered.
+
+    Attributes:
+        outcome: a word of the script's header.
+        now_ms: the store's clock.
+        record: the verification's record, empty where the script gives none.
+        decisions: what each limit said, for the caller's metrics and refusals.
+        number: what the script's header says: attempts left, or milliseconds.
+    """
+
+    outcome: str
+    now_ms: int
+    record: Record = field(default_factory=dict)
+    decisions: list[Decision] = field(default_factory=list)
+    number: int = 0
+    id: str = ""
+    ended: str = ""
+    extra: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """An ``Idempotency-Key`` as the store knows it: the record's name and the digest of the request's body."""
+
+    name: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendLimits:
+    """The limits one SMS spends; ``address`` and ``block`` are None where no address counts."""
+
+    cooldown: Limit
+    sends: Limit
+    block: Limit | None
+    total: Limit
+    failures: Limit
+    address: tuple[str, Limit] | None
+    client: tuple[str, Limit]
+    service: Limit
+
+    @property
+    def told(self) -> tuple[Limit | None, ...]:
+        """The limits in the order in which the scripts answer; None where one does not apply."""
+        address = self.address[1] if self.address else None
+        return (
+            self.failures, self.cooldown, self.sends, self.block, self.total, address, self.client[1], self.service,
+        )
+
+    @property
+    def rate_keys(self) -> tuple[str, str, str]:
+        """The keys of the three rates."""
+        address = keys.rate("a", self.address[0]) if self.address else ""
+        return address, keys.rate("c", self.client[0]), keys.rate("s", "service")
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The scripts' arguments: cooldown, three caps, three rates."""
+        return (
+            _ms(self.cooldown.period_s), _enforce(self.cooldown), *_cap(self.sends),
+            *(_cap(self.block) if self.block else (0, 0, "0")),
+            *_cap(self.total), *(_rate(self.address[1]) if self.address else (0, 0, 0)), *_rate(self.client[1]),
+            *_rate(self.service),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NewVerification:
+    """Everything a start writes; ``fields`` are the record's, see ``scripts/_verification.lua``."""
+
+    id: str
+    shard: int
+    client: str
+    purpose: str
+    phone_names: tuple[str, ...]
+    group: str
+    block: str
+    life_ms: int
+    code_ms: int
+    fields: Sequence[Any]
+    extra: bytes = b""
+
+
+class Store:
+    """
+    The transitions.
+
+    Args:
+        client: runs the scripts.
+        queue_cap: how many SMS one shard may hold before starts are answered 503.
+        now_ms: 0, the store's clock.  Only tests give another value.
+    """
+
+    def __init__(self, client: StoreClient, *, queue_cap: int = 100_000, now_ms: int = 0) -> None:
+        self.client = client
+        self.now_ms = now_ms
+        self._queue_cap = queue_cap
+        self._scripts = {name: scripts.load(name) for name in scripts.NAMES}
+
+    async def prepare(self) -> None:
+        """
+        Check the store's constants and load every script.
+
+        Raises ConfigurationError when the store was made with another number of shards or another layout.
+        """
+        redis = self.client.redis
+        for name, needed in (("shards", str(SHARDS)), ("schema", _SCHEMA)):
+            await redis.hsetnx(keys.META, name, needed)
+            made_with = await redis.hget(keys.META, name)
+            if made_with != needed.encode():
+                raise ConfigurationError(f"the store was made with {name} = {made_with!r}, this version needs {needed}")
+        for script in self._scripts.values():
+            await redis.script_load(script.source)
+
+    # -- a client's calls --------------------------------------------------------------------------------------
+
+    async def start(self, new: NewVerification, limits: SendLimits, replay: Replay | None) -> Answer:
+        """Start a verification; see ``scripts/start.lua``."""
+        names = [keys.phone(new.shard, name) for name in new.phone_names]
+        outcome, now_ms, found, record, answers, ended = await self._run(
+            "start",
+            (keys.verification(new.shard, new.id), _replay_key(replay), *limits.rate_keys, *names),
+            (self.now_ms, new.id, new.client, new.purpose, new.group, new.block, replay.body if replay else "",
+             new.life_ms, self._queue_cap, new.extra, *limits.args, new.code_ms, *new.fields),
+        )
+        return Answer(
+            outcome.decode(), now_ms, to_record(record), _decisions(limits.told, answers), id=found.decode(),
+            ended=ended.decode(),
+        )
+
+    async def resend(
+        self, shard: int, verification_id: str, client: str, *, nonce: str, replay: Replay | None, send_number: int,
+        digest: bytes, grace_ms: int, block: str, limits: SendLimits,
+    ) -> Answer:
+        """Send a new code; see ``scripts/resend.lua``."""
+        outcome, now_ms, record, answers = await self._run(
+            "resend",
+            (keys.verification(shard, verification_id), _replay_key(replay), *limits.rate_keys),
+            (self.now_ms, verification_id, client, nonce, replay.body if replay else "", send_number, digest,
+             grace_ms, self._queue_cap, block, *limits.args),
+        )
+        return Answer(outcome.decode(), now_ms, to_record(record), _decisions(limits.told, answers))
+
+    async def check(
+        self, shard: int, verification_id: str, client: str, *, nonce: str, replay: Replay | None, digest: bytes,
+        address: tuple[str, Limit] | None,
+    ) -> Answer:
+        """Evaluate a guess; see ``scripts/check.lua``."""
+        outcome, now_ms, record, number, answers = await self._run(
+            "check",
+            (keys.verification(shard, verification_id), _replay_key(replay),
+             keys.rate("g", address[0]) if address else ""),
+            (self.now_ms, verification_id, client, nonce, replay.body if replay else "", digest,
+             *(_rate(address[1]) if address else ())),
+        )
+        told = (address[1],) if address else ()
+        return Answer(outcome.decode(), now_ms, to_record(record), _decisions(told, answers), number)
+
+    async def read(self, shard: int, verification_id: str, client: str) -> tuple[Answer, str]:
+        """Read one verification; ``outcome`` is the letter of the status it has by now, then its reason's."""
+        now_ms, record, status, reason = await self._run(
+            "read", (keys.verification(shard, verification_id),), (self.now_ms, client),
+        )
+        return Answer(status.decode(), now_ms, to_record(record)), reason.decode()
+
+    async def poll(self, shard: int, verification_ids: Sequence[str]) -> list[bool]:
+        """Tell which of these verifications of one shard are final or gone."""
+        found = await self._run(
+            "poll", [keys.verification(shard, one) for one in verification_ids], (self.now_ms,),
+        )
+        return [flag == 1 for flag in found]
+
+    async def cancel(self, shard: int, verification_id: str, client: str) -> Answer:
+        """Cancel a live verification; see ``scripts/cancel.lua``."""
+        outcome, now_ms, record = await self._run(
+            "cancel", (keys.verification(shard, verification_id),), (self.now_ms, verification_id, client),
+        )
+        return Answer(outcome.decode(), now_ms, to_record(record))
+
+    async def redeem(
+        self, shard: int, verification_id: str, client: str, *, nonce: str, replay: Replay | None,
+        id_digest: bytes, phone_agrees: bool, token_expires_ms: int,
+    ) -> Answer:
+        """Redeem a verdict once; see ``scripts/redeem.lua``."""
+        outcome, now_ms, record = await self._run(
+            "redeem", (keys.verification(shard, verification_id), _replay_key(replay)),
+            (self.now_ms, verification_id, client, nonce, replay.body if replay else "", id_digest,
+             "1" if phone_agrees else "0", token_expires_ms),
+        )
+        return Answer(outcome.decode(), now_ms, to_record(record))
+
+    # -- ownership ---------------------------------------------------------------------------------------------
+
+    async def ask(
+        self, shard: int, verification_id: str, id_keys: Sequence[str], limits: tuple[Limit, Limit],
+    ) -> Answer:
+        """Spend the limits of one ownership check (phone, ID number); see ``scripts/ask.lua``."""
+        outcome, now_ms, record, answers, extra = await self._run(
+            "ask", (keys.verification(shard, verification_id), *id_keys),
+            (self.now_ms, verification_id, *_cap(limits[0]), *_cap(limits[1])),
+        )
+        return Answer(outcome.decode(), now_ms, to_record(record), _decisions(limits, answers), extra=extra)
+
+    async def settle(
+        self, shard: int, verification_id: str, id_keys: Sequence[str], *, outcome: str, source: str,
+        assurance: str, backoff_ms: int,
+    ) -> Answer:
+        """Settle an ownership check; see ``scripts/settle.lua``."""
+        said, now_ms, record = await self._run(
+            "settle", (keys.verification(shard, verification_id), *id_keys),
+            (self.now_ms, verification_id, outcome, source, assurance, backoff_ms),
+        )
+        return Answer(said.decode(), now_ms, to_record(record))
+
+    async def due_asks(self, shard: int, lease_ms: int, most: int) -> list[tuple[str, bytes]]:
+        """Take ownership checks that are due, each leased to this caller: (id, sealed ID numbers)."""
+        answer = await self._run("due_asks", (keys.ask(shard),), (self.now_ms, lease_ms, most))
+        return [(answer[at].decode(), answer[at + 1]) for at in range(1, len(answer), 2)]
+
+    # -- the worker --------------------------------------------------------------------------------------------
+
+    async def claim(self, shard: int, verification_id: str, send_number: int, entry: bytes, lease_ms: int) -> Answer:
+        """Claim a queued SMS before a gateway is asked; see ``scripts/claim.lua``."""
+        outcome, now_ms, record, number = await self._run(
+            "claim", (keys.verification(shard, verification_id), keys.sms_queue(shard)),
+            (self.now_ms, verification_id, send_number, entry, keys.GROUP, lease_ms),
+        )
+        return Answer(outcome.decode(), now_ms, to_record(record), number=number)
+
+    async def sent(
+        self, shard: int, verification_id: str, send_number: int, entry: bytes, *, outcome: str, maybe_sent: bool,
+        retry_ms: int = 0,
+    ) -> None:
+        """Record what a gateway said; see ``scripts/sent.lua``."""
+        await self._run(
+            "sent", (keys.verification(shard, verification_id), keys.sms_queue(shard)),
+            (self.now_ms, verification_id, send_number, entry, keys.GROUP, outcome, "1" if maybe_sent else "0",
+             retry_ms),
+        )
+
+    async def expire(self, shard: int, most: int) -> tuple[int, list[tuple[str, str, str, str, int]]]:
+        """End what is overdue in a shard: how many were due, and (id, purpose, status, reason, age ms) of each."""
+        answer = await self._run("expire", (keys.due(shard),), (self.now_ms, most))
+        ended = answer[2:]
+        return answer[1], [
+            (ended[at].decode(), ended[at + 1].decode(), ended[at + 2].decode(), ended[at + 3].decode(), ended[at + 4])
+            for at in range(0, len(ended), 5)
+        ]
+
+    # -- an operator -------------------------------------------------------------------------------------------
+
+    async def phone(self, shard: int, names: Iterable[str], *, reset: bool) -> dict[str, int]:
+        """Show a phone's limits as they were, and reset them when asked."""
+        _, failures, wait_ms, sends, live = await self._run(
+            "phone", [keys.phone(shard, name) for name in names], (self.now_ms, "1" if reset else "0"),
+        )
+        return {"failures": failures, "guess_wait_ms": wait_ms, "sends_24h": sends, "live_verifications": live}
+
+    async def _run(self, name: str, script_keys: Sequence[str], args: Sequence[Any]) -> list[Any]:
+        answer: list[Any] = await self.client.run(self._scripts[name], script_keys, args)
+        return answer
+
+
+def _replay_key(replay: Replay | None) -> str:
+    return keys.replay(replay.name) if replay else ""
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _enforce(limit: Limit) -> str:
+    return "1" if limit.mode is Mode.ENFORCE else "0"
+
+
+def _cap(limit: Limit) -> tuple[int, int, str]:
+    return limit.count, _ms(limit.period_s), _enforce(limit)
+
+
+def _rate(limit: Limit) -> tuple[float, float, str]:
+    emission = limit.period_s * 1000 / limit.count
+    return emission, emission * limit.capacity, _enforce(limit)
+
+
+def _decisions(limits: Sequence[Limit | None], flat: Sequence[int]) -> list[Decision]:
+    return [
+        Decision(limit, _STATES[flat[3 * at]], flat[3 * at + 1], flat[3 * at + 2])
+        for at, limit in enumerate(limits[: len(flat) // 3])
+        if limit is not None
+    ]
