@@ -72,6 +72,7 @@ class KeyRing:
         self._replay_key = hmac.digest(anchor, b"otp-service/replay", "sha256")
         self._derived = {key.id: _Derived(key) for key in keys}
         self.current = keys[0].id
+        self.ids = tuple(self._derived)
 
     # -- places ------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
 """
 The connection to the store: calls of one event-loop tick go out as one pipeline.
 
-redis-py spends most of its time per round trip, not per command, so everything that is ready in the same tick shares
-one.  While a few pipelines are in flight the next calls gather behind them: batches grow with load by themselves.
+redis-py spends most of its time per round trip, and packs commands in Python; so everything that is ready in the same
+tick shares one write of commands that hiredis has packed.  While a few pipelines are in flight the next calls gather
+behind them: batches grow with load by themselves.
 
 Every script may be sent again (``scripts/_replay.lua``), so a call whose reply was lost is retried here, until
 ``retry_total_s`` is over; redis-py's own retries, which know no deadline, are off.
@@ -11,12 +12,16 @@ Every script may be sent again (``scripts/_replay.lua``), so a call whose reply 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import redis.asyncio as redis_asyncio
+from hiredis import pack_command
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -40,6 +45,7 @@ from otp_service.storage.scripts import Script
 _MAX_BATCH = 256
 _FIRST_BACKOFF_S = 0.02
 _MAX_BACKOFF_S = 0.5
+#: asyncio's TimeoutError is an OSError.
 _LOST = (StoreConnectionError, StoreTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
 #: Answers that mean "not now": memory full, the append-only file cannot be written, the cluster is not whole.
 _REFUSING = ("OOM", "MISCONF", "CLUSTERDOWN", "NOREPLICAS", "TRYAGAIN", "MASTERDOWN")
@@ -61,10 +67,36 @@ class StoreMetrics(Protocol):
         """One call failed for good: ``unavailable``, ``refused`` or ``defect``."""
 
 
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what redis-py raises about the connection into StoreUnavailable."""
+    try:
+        yield
+    except (*_LOST, OutOfMemoryError) as error:
+        raise StoreUnavailable(f"the store did not answer: {type(error).__name__}") from error
+
+
+def _pack(*command: Any) -> bytes:
+    packed: bytes = pack_command(command)
+    return packed
+
+
+async def _exchange(connection: AbstractConnection, packed: Sequence[bytes]) -> list[Any]:
+    """Send packed commands as one write and read their replies; an error reply stands in the list."""
+    await connection.send_packed_command(b"".join(packed), check_health=False)
+    answers: list[Any] = []
+    for _ in packed:
+        try:
+            answers.append(await connection.read_response(timeout=math.inf, disconnect_on_error=False))
+        except ResponseError as error:
+            answers.append(error)
+    return answers
+
+
 @dataclass(slots=True)
 class _Call:
     script: Script
-    args: tuple[Any, ...]
+    packed: bytes
     answer: asyncio.Future[Any]
     began: float
     tries: int = field(default=0)
@@ -85,16 +117,19 @@ class StoreClient:
     Args:
         redis: the connection pool; see :func:`connect`.
         connections: how many pipelines may be in flight at once.
+        timeout_s: seconds until one round trip counts as lost.
         retry_total_s: seconds after which a call that got no answer is given up as StoreUnavailable.
         metrics: where round trips are counted.
     """
 
     def __init__(
-        self, redis: redis_asyncio.Redis, *, metrics: StoreMetrics, connections: int = 4, retry_total_s: float = 5.0,
+        self, redis: redis_asyncio.Redis, *, metrics: StoreMetrics, connections: int = 4, timeout_s: float = 2.0,
+        retry_total_s: float = 5.0,
     ) -> None:
         self.redis = redis
         self._metrics = metrics
         self._connections = connections
+        self._timeout_s = timeout_s
         self._retry_total_s = retry_total_s
         self._waiting: deque[_Call] = deque()
         self._in_flight = 0
@@ -108,7 +143,8 @@ class StoreClient:
         Raises (through the future): StoreUnavailable when the store cannot promise anything now.
         """
         loop = asyncio.get_running_loop()
-        call = _Call(script, ("EVALSHA", script.sha, len(keys), *keys, *args), loop.create_future(), loop.time())
+        packed = _pack("EVALSHA", script.sha, len(keys), *keys, *args)
+        call = _Call(script, packed, loop.create_future(), loop.time())
         self._waiting.append(call)
         self._schedule(loop)
         return call.answer
@@ -138,7 +174,8 @@ class StoreClient:
 
     async def _send(self, batch: list[_Call]) -> None:
         try:
-            answers = await self._round_trip(batch)
+            async with asyncio.timeout(self._timeout_s):
+                answers = await self._round_trip(batch)
         except _LOST as error:
             answers = [error] * len(batch)
         except Exception as error:  # noqa: BLE001 - a waiting caller must get an answer whatever happens here
@@ -164,23 +201,25 @@ class StoreClient:
             self._schedule(asyncio.get_running_loop())
 
     async def _round_trip(self, batch: list[_Call]) -> list[Any]:
-        pipeline = self.redis.pipeline(transaction=False)
-        for call in batch:
-            pipeline.execute_command(*call.args)
-        answers: list[Any] = await pipeline.execute(raise_on_error=False)
-        self._metrics.store_round_trip(len(batch))
-        missing = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if missing:
-            # NOSCRIPT proves that nothing was executed: load, and send just these again.
-            pipeline = self.redis.pipeline(transaction=False)
-            for source in {batch[at].script.source for at in missing}:
-                pipeline.script_load(source)
-            await pipeline.execute()
-            pipeline = self.redis.pipeline(transaction=False)
-            for at in missing:
-                pipeline.execute_command(*batch[at].args)
-            for at, answer in zip(missing, await pipeline.execute(raise_on_error=False), strict=True):
-                answers[at] = answer
+        pool = self.redis.connection_pool
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            answers = await _exchange(connection, [call.packed for call in batch])
+            self._metrics.store_round_trip(len(batch))
+            missing = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+            if missing:
+                # NOSCRIPT proves that nothing was executed: load, and send just these again.
+                sources = {batch[at].script.source for at in missing}
+                await _exchange(connection, [_pack("SCRIPT", "LOAD", source) for source in sources])
+                again = await _exchange(connection, [batch[at].packed for at in missing])
+                for at, answer in zip(missing, again, strict=True):
+                    answers[at] = answer
+        except BaseException:
+            # Replies that were not read must not answer the next caller.
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await pool.release(connection)
         return answers
 
     def _may_retry(self, call: _Call, error: Exception, now: float) -> bool:

@@ -126,8 +126,13 @@ class EmbeddedServer:
     async def _ensure_server(self) -> None:
         if await self._reach():
             return
-        await self._clear_socket()
-        await asyncio.to_thread(self._launch)
+        await self._retire_orphan()
+        launch = asyncio.ensure_future(asyncio.to_thread(self._launch))
+        try:
+            await asyncio.shield(launch)
+        except asyncio.CancelledError:
+            await asyncio.wait([launch])  # a thread cannot be cancelled: whoever cleans up must find its server
+            raise
         if not await self._reach():
             raise StoreUnavailable(f"the embedded store did not start; {self._log_tail()}")
 
@@ -169,12 +174,12 @@ class EmbeddedServer:
             await self._ask(b"SHUTDOWN")  # again and again: one that is only just starting does not listen yet
             await asyncio.sleep(_POLL_S)
 
-    async def _clear_socket(self) -> None:
+    async def _retire_orphan(self) -> None:
         """
-        Remove the socket that a killed server left behind.
+        Stop a server that answers on the socket although none holds this directory's lock.
 
-        Whoever answers there although no server holds this directory's lock had its directory deleted: it is
-        stopped, so that nothing is written where nobody will look for it.
+        Its own directory was deleted, and nobody will look there for what it writes.  A socket that a killed
+        server left behind answers nobody: the new server replaces it.
         """
         deadline = _now_s() + _STOP_WITHIN_S
         while await self._ask(b"PING") is not None:
@@ -182,7 +187,6 @@ class EmbeddedServer:
                 raise StoreUnavailable(f"a server of a deleted directory does not let go of {self._socket}")
             await self._ask(b"SHUTDOWN")
             await asyncio.sleep(_POLL_S)
-        self._socket.unlink(missing_ok=True)
 
     async def _ask(self, command: bytes) -> bytes | None:
         """Return the first line of the server's answer, or None when nobody answers within a second."""

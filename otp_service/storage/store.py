@@ -173,15 +173,20 @@ class Store:
         address: tuple[str, Limit] | None,
     ) -> Answer:
         """Evaluate a guess; see ``scripts/check.lua``."""
-        outcome, now_ms, record, number, answers = await self._run(
+        outcome, now_ms, flat, number, answers, *status = await self._run(
             "check",
             (keys.verification(shard, verification_id), _replay_key(replay),
              keys.rate("g", address[0]) if address else ""),
             (self.now_ms, verification_id, client, nonce, replay.body if replay else "", digest,
              *(_rate(address[1]) if address else ())),
         )
+        record = to_record(flat)
+        if status:
+            record[b"s"] = status[0]
+            if status[0] != b"o":
+                record[b"f"] = b"%d" % now_ms
         told = (address[1],) if address else ()
-        return Answer(outcome.decode(), now_ms, to_record(record), _decisions(told, answers), number)
+        return Answer(outcome.decode(), now_ms, record, _decisions(told, answers), number)
 
     async def read(self, shard: int, verification_id: str, client: str) -> tuple[Answer, str]:
         """Read one verification; ``outcome`` is the letter of the status it has by now, then its reason's."""
@@ -273,6 +278,15 @@ class Store:
             (ended[at].decode(), ended[at + 1].decode(), ended[at + 2].decode(), ended[at + 3].decode(), ended[at + 4])
             for at in range(0, len(ended), 5)
         ]
+
+    async def queues(self, shard: int) -> tuple[int, int, int, int, int, int]:
+        """Measure a shard: SMS queued and oldest age, ownership checks and oldest overdue, overdue and oldest (ms)."""
+        answer = await self._run("queues", (keys.sms_queue(shard), keys.ask(shard), keys.due(shard)), (self.now_ms,))
+        return answer[1], answer[2], answer[3], answer[4], answer[5], answer[6]
+
+    async def retire(self, shard: int, consumer: str, gone_ms: int) -> None:
+        """Remove a leaving consumer and those long gone, if they have nothing in hand."""
+        await self._run("retire", (keys.sms_queue(shard),), (keys.GROUP, consumer, gone_ms))
 
     # -- an operator -------------------------------------------------------------------------------------------
 

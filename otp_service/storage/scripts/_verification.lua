@@ -55,16 +55,17 @@ local function finish(P, id, v, status, reason, now)
   v.s, v.q, v.f = status, reason, string.format('%d', now)
 end
 
--- Loads a record for a caller; nil when there is none or it is another client's.
+-- Loads a record for a caller, as a table and as it was read; nil when there is none or it is another client's.
 -- A mutating call that meets a deadline makes the final transition first.
 local function meet(P, id, client, now)
-  local v = pairs_of(redis.call('HGETALL', P .. 'v:' .. id))
+  local as_read = redis.call('HGETALL', P .. 'v:' .. id)
+  local v = pairs_of(as_read)
   if not v.s or (client ~= '' and v.c ~= client) then return nil end
   if live(v) and now >= deadline(v) then
     local status, reason = overdue(v)
     finish(P, id, v, status, reason, now)
   end
-  return v
+  return v, as_read
 end
 
 -- A flat copy of the record, as it stands now.

@@ -4,15 +4,16 @@
 -- KEYS  1 v:<id>  2 replay record or ""  3 address rate or ""
 -- ARGV  1 now_ms  2 id  3 client  4 nonce  5 body digest or ""  6 digest of the guess
 --       7… rate of the address (emission ms, tolerance ms, enforce)
--- Returns {outcome, now, record, number, answers}:
+-- Returns {outcome, now, record, number, answers, status}:
 --   ok, replay, not_found, reused, final (also while ownership is being checked), locked, expired;
 --   wrong (number: attempts left), locked_now, too_soon (number: ms to wait), refused (by the address's rate).
+-- With ok the record is as it was read before, and `status` is what it has become.
 -- What needs no more than the purpose (u), send number (n) and start (b) gets only those of the record.
 -- Time in ms.  Cost O(fields of the record).  Slot: the phone's shard; rate and replay join on a single server.
 local now, id = clock(ARGV[1]), ARGV[2]
 local P = prefix(KEYS[1])
 
-local v = meet(P, id, ARGV[3], now)
+local v, as_read = meet(P, id, ARGV[3], now)
 if not v then return {'not_found', now, {}, 0, {}} end
 local brief = {'u', v.u, 'n', v.n, 'b', v.b}
 local kept, other = replayed(KEYS[2], ARGV[5])
@@ -53,7 +54,7 @@ if ARGV[6] ~= v.d and not (v.D and now < tonumber(v.X) and ARGV[6] == v.D) then
 end
 
 -- Possession is proven: the phone's failures are forgotten, and its sends no longer count as unanswered.
-redis.call('HDEL', phone, 'f', 'ft')
+if found[1] then redis.call('HDEL', phone, 'f', 'ft') end
 local sends = entries(redis.call('HGETALL', phone))
 for _, send in ipairs(sends) do
   if send.group == v.G and not send.ok then
@@ -65,6 +66,7 @@ if v.o then
   local until_ms = v.A and tonumber(v.e) or math.min(now + tonumber(v.ot), tonumber(v.e))
   redis.call('HSET', KEYS[1], 's', 'o', 'wl', until_ms, 'wn', 0)
   redis.call('HDEL', KEYS[1], 'd', 'D', 'X', 'ra')
+  v.s = 'o'
   redis.call('ZADD', P .. 'due', until_ms, id)
   redis.call('ZADD', P .. 'ask', now + tonumber(v.od), id)
 else
@@ -72,4 +74,4 @@ else
 end
 remember(P, ARGV[4], 'ok')
 keep(KEYS[2], ARGV[5], id)
-return {'ok', now, record(P, id), 0, flat(answers)}
+return {'ok', now, as_read, 0, flat(answers), v.s}

@@ -4,11 +4,12 @@
 -- KEYS  1 v:<id>  2 sms stream
 -- ARGV  1 now_ms  2 id  3 send number  4 stream entry  5 group  6 lease ms
 -- Returns {outcome, now, record, number}; outcome is send (number: ms the code stays valid), wait (number: ms until the
--- lease in force ends), or skip (superseded, final, expired or gone: the entry is finished, what was never sent is
--- refunded).
+-- lease in force ends), skip (superseded, final, expired or gone: the entry is finished, what was never sent is
+-- refunded), or done (another worker has finished the entry).
 -- Time in ms.  Cost O(fields).  Slot: the phone's shard.
 local now, id, number = clock(ARGV[1]), ARGV[2], ARGV[3]
 local P = prefix(KEYS[1])
+if #redis.call('XRANGE', KEYS[2], ARGV[4], ARGV[4]) == 0 then return {'done', now, {}, 0} end
 local v = meet(P, id, '', now)
 local valid = v and v.s == 'p' and v.n == number and now < tonumber(v.x)
 if not valid then
