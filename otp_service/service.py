@@ -296,7 +296,7 @@ class VerificationService:
             self._finished(verification)
             return verification
         try:
-            return await self.ask_ownership(shard, verification_id, answer.record[b"I"])
+            return await self.ask_ownership(shard, verification_id, answer.record[b"I"], answer.record[b"P"])
         except StoreUnavailable:
             # The guess is written and the job is queued: the worker settles it, nothing is lost.
             return verification
@@ -334,7 +334,9 @@ class VerificationService:
 
     # -- ownership ---------------------------------------------------------------------------------------------
 
-    async def ask_ownership(self, shard: int, verification_id: str, sealed_ids: bytes) -> Verification:
+    async def ask_ownership(
+        self, shard: int, verification_id: str, sealed_ids: bytes, sealed_phone: bytes,
+    ) -> Verification:
         """
         Ask the source who owns the SIM and settle the answer; safe to call again at any point.
 
@@ -342,15 +344,16 @@ class VerificationService:
         """
         ring = self.secrets.ring
         id_numbers = tuple(ring.unseal(verification_id, ID_PLACE, sealed_ids).split(","))
+        phone = ring.unseal(verification_id, PHONE_PLACE, sealed_phone)
         id_shard = ring.shard(id_numbers[0])
         id_keys = [keys.id_number(id_shard, name) for name in ring.names("id_number", id_numbers[0])]
-        phone_limit = self._book.get(names.PHONE_OWNERSHIP_CHECKS)
+        phone_limit = self._book.get(names.PHONE_OWNERSHIP_CHECKS, phone)
         id_limit = self._book.get(names.ID_OWNERSHIP_CHECKS)
         answer = await self.store.ask(shard, verification_id, id_keys, (phone_limit, id_limit))
         self._count(answer.decisions)
         if answer.outcome != "go":
             return self._settled(ring, verification_id, answer)
-        evidence, seconds = await self._ask_source(ring, verification_id, answer, id_numbers)
+        evidence, seconds = await self._ask_source(ring, verification_id, answer.extra, phone, id_numbers)
         self._metrics.ownership_check(evidence.source, evidence.outcome, seconds)
         settled = await self.store.settle(
             shard, verification_id, id_keys, outcome=OUTCOME_CODES[evidence.outcome], source=evidence.source,
@@ -363,13 +366,12 @@ class VerificationService:
         return self._settled(ring, verification_id, settled)
 
     async def _ask_source(
-        self, ring: KeyRing, verification_id: str, answer: Answer, id_numbers: Sequence[str],
+        self, ring: KeyRing, verification_id: str, sealed_extra: bytes, phone: str, id_numbers: tuple[str, ...],
     ) -> tuple[Evidence, float]:
-        extra = json.loads(ring.unseal(verification_id, EXTRA_PLACE, answer.extra)) if answer.extra else {}
+        extra = json.loads(ring.unseal(verification_id, EXTRA_PLACE, sealed_extra)) if sealed_extra else {}
         question = OwnershipQuestion(
-            phone_number=ring.unseal(verification_id, PHONE_PLACE, answer.record[b"P"]),
-            id_numbers=tuple(id_numbers), full_name=extra.get("full_name"), birth_date=extra.get("birth_date"),
-            reference=verification_id,
+            phone_number=phone, id_numbers=id_numbers, full_name=extra.get("full_name"),
+            birth_date=extra.get("birth_date"), reference=verification_id,
         )
         loop = asyncio.get_running_loop()
         began = loop.time()

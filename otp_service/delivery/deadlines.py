@@ -20,7 +20,7 @@ _ASKS_IN_HAND = 64
 
 _log = get_logger()
 
-AskOwnership = Callable[[int, str, bytes], Awaitable[Any]]
+AskOwnership = Callable[[int, str, bytes, bytes], Awaitable[Any]]
 Ended = Callable[[str, str, str, int], None]
 
 
@@ -30,7 +30,7 @@ class DeadlineWorker:
 
     Args:
         store: the transitions.
-        ask_ownership: the use case that asks and settles; called with shard, id and sealed ID numbers.
+        ask_ownership: the use case that asks and settles; called with shard, id, sealed ID numbers and sealed phone.
         ended: told of each verification that ended here: purpose, status and reason (letters), age in ms.
         metrics: shows queue depths.
         ask_lease_ms: how long one ownership check may take before another worker may try.
@@ -76,14 +76,14 @@ class DeadlineWorker:
         return any(due >= _MOST for due, _ in expired)
 
     async def _ask_due(self, shard: int, room: int) -> None:
-        for verification_id, sealed in await self._store.due_asks(shard, self._ask_lease_ms, room):
-            task = asyncio.create_task(self._ask(shard, verification_id, sealed))
+        for job in await self._store.due_asks(shard, self._ask_lease_ms, room):
+            task = asyncio.create_task(self._ask(shard, *job))
             self._asks.add(task)
             task.add_done_callback(self._asks.discard)
 
-    async def _ask(self, shard: int, verification_id: str, sealed: bytes) -> None:
+    async def _ask(self, shard: int, verification_id: str, sealed_ids: bytes, sealed_phone: bytes) -> None:
         try:
-            await self._ask_ownership(shard, verification_id, sealed)
+            await self._ask_ownership(shard, verification_id, sealed_ids, sealed_phone)
         except StoreUnavailable:
             # The job is still in the set, under a lease that ends.
             _log.warning("ownership check left for later", verification_id=verification_id)

@@ -244,10 +244,10 @@ class Store:
         )
         return Answer(said.decode(), now_ms, to_record(record))
 
-    async def due_asks(self, shard: int, lease_ms: int, most: int) -> list[tuple[str, bytes]]:
-        """Take ownership checks that are due, each leased to this caller: (id, sealed ID numbers)."""
+    async def due_asks(self, shard: int, lease_ms: int, most: int) -> list[tuple[str, bytes, bytes]]:
+        """Take ownership checks that are due, each leased to this caller: (id, sealed ID numbers, sealed phone)."""
         answer = await self._run("due_asks", (keys.ask(shard),), (self.now_ms, lease_ms, most))
-        return [(answer[at].decode(), answer[at + 1]) for at in range(1, len(answer), 2)]
+        return [(answer[at].decode(), answer[at + 1], answer[at + 2]) for at in range(1, len(answer), 3)]
 
     # -- the worker --------------------------------------------------------------------------------------------
 

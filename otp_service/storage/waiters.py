@@ -63,13 +63,6 @@ class Waiters:
             for waiting in shard.values():
                 _wake(waiting)
 
-    async def close(self) -> None:
-        """Drain, and stop reading."""
-        self.drain()
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
-
     async def _read(self) -> None:
         while self._count:
             await asyncio.gather(*(self._read_shard(shard) for shard, waiting in self._shards.items() if waiting))

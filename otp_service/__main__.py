@@ -1,0 +1,5 @@
+"""``python -m otp_service``."""
+
+from otp_service.cli import main
+
+main()

@@ -1,0 +1,90 @@
+"""Reading a body: bounded while it arrives, JSON by its own word, one object."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from otp_service.core.errors import FieldError
+from otp_service.web import problems
+from otp_service.web.exchange import JSON
+
+#: Seconds a body may take to arrive; one that came with its headers is not timed.
+_ARRIVAL_S: Final = 10.0
+_KEY_MAX: Final = 255
+KEY_HEADER: Final = "Idempotency-Key"
+
+
+async def read_json(request: web.Request, *, required: bool = True) -> tuple[bytes, dict[str, Any]]:
+    """
+    Return the body as it came and as an object; a body above the application's ``client_max_size`` is not kept.
+
+    Without ``required`` an absent body is an empty object.  Raises InvalidRequest (400, 413, 415).
+    """
+    headers = request.headers
+    length = request.content_length
+    if length is not None and length > request.client_max_size:
+        raise problems.too_large()
+    if not required and not request.body_exists:
+        return b"", {}
+    if headers.get("Content-Type") != JSON and request.content_type != JSON:
+        raise problems.not_json()
+    if headers.get("Content-Encoding", "identity") != "identity":
+        # A few bytes could unpack into gigabytes, and our bodies are small.
+        raise problems.not_json()
+    body = await _read(request)
+    if not required and not body:
+        return body, {}
+    try:
+        raw = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise problems.malformed() from error
+    if type(raw) is not dict:
+        raise problems.malformed()
+    return body, raw
+
+
+async def _read(request: web.Request) -> bytes:
+    """Read a body that may say nothing of its length; aiohttp counts while it reads."""
+    if request.content.is_eof():
+        return await request.read()
+    try:
+        async with asyncio.timeout(_ARRIVAL_S):
+            return await request.read()
+    except (TimeoutError, web.RequestPayloadError, ConnectionError) as error:
+        # Too slow, cut off, or chunks that are none: the whole body never came.
+        raise problems.malformed() from error
+
+
+def idempotency_key(request: web.Request) -> tuple[str | None, tuple[FieldError, ...]]:
+    """
+    Return the ``Idempotency-Key``, bare or quoted as a structured-field string (RFC 9651 section 3.3.3), or why not.
+
+    1 to 255 printable ASCII characters; the same key means the same in either form.
+    """
+    values = request.headers.getall(KEY_HEADER, ())
+    if not values:
+        return None, ()
+    key = _unquote(values[0])
+    if len(values) > 1 or key is None or not 1 <= len(key) <= _KEY_MAX or not (key.isascii() and key.isprintable()):
+        return None, (FieldError(KEY_HEADER, "malformed"),)
+    return key, ()
+
+
+def _unquote(value: str) -> str | None:
+    if not value.startswith('"'):
+        return value
+    if len(value) < 2 or not value.endswith('"'):
+        return None
+    inner, plain = iter(value[1:-1]), []
+    for char in inner:
+        if char == '"':
+            return None
+        escaped = next(inner, "") if char == "\\" else char
+        if char == "\\" and escaped not in {'"', "\\"}:
+            return None
+        plain.append(escaped)
+    return "".join(plain)

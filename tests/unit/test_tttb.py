@@ -1,0 +1,340 @@
+"""The subscriber table: what each row answers, which tables are refused, and that it keeps no personal data."""
+
+from __future__ import annotations
+
+import csv
+import gc
+from pathlib import Path
+
+import pytest
+
+from otp_service.core.errors import ConfigurationError
+from otp_service.core.evidence import ASSURANCE_LEVELS, Evidence, OwnershipOutcome, OwnershipQuestion
+from otp_service.core.ports import OwnershipSource
+from otp_service.ownership import tttb
+from otp_service.ownership.tttb import COLUMNS, MAX_BAD_ROWS_SHOWN, STATUSES, TttbSource
+
+SAMPLE = Path(__file__).parents[2] / "config" / "sample" / "subscribers.csv"
+HEADER = ",".join(COLUMNS)
+KEY = b"k" * 32
+
+CCCD = "052090000001"
+CMND = "210000000"
+OTHER = "052190000002"
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Return the path of a table with one row of each kind."""
+    return write(
+        tmp_path,
+        f"0900000001,{CCCD},NGUYỄN VĂN A,1990-01-01,active,mobifone",
+        f"0900000002,{CMND},TRẦN THỊ B,1979-02-02,active,mobifone",
+        f"0900000003,{CCCD},NGUYỄN VĂN A,1990-01-01,restricted_one_way,mobifone",
+        f"0900000004,{CCCD},NGUYỄN VĂN A,1990-01-01,restricted_two_way,mobifone",
+        f"0900000005,{CCCD},NGUYỄN VĂN A,1990-01-01,blocked,mobifone",
+        "0900000006,,,,unknown,mobifone",
+        "0900000007,,,,active,mobifone",
+        f"0900000008,{CCCD},NGUYỄN VĂN A,1990-01-01,unknown,mobifone",
+    )
+
+
+def write(folder: Path, *rows: str, header: str = HEADER, end: str = "\n", encoding: str = "utf-8") -> Path:
+    """Write a table and return its path."""
+    path = folder / "subscribers.csv"
+    path.write_bytes(end.join([header, *rows, ""]).encode(encoding))
+    return path
+
+
+def question(last_digit: int, *id_numbers: str) -> OwnershipQuestion:
+    """Ask about the phone 090000000<digit>."""
+    return OwnershipQuestion(f"+8490000000{last_digit}", id_numbers)
+
+
+def match(note: str | None = None) -> Evidence:
+    """Return the evidence of a match."""
+    return Evidence(OwnershipOutcome.MATCH, "tttb", "subscriber_table", note)
+
+
+def mismatch() -> Evidence:
+    """Return the evidence of a mismatch."""
+    return Evidence(OwnershipOutcome.MISMATCH, "tttb", "subscriber_table")
+
+
+def not_available(note: str) -> Evidence:
+    """Return the evidence of a row that allows no comparison: no assurance, because nothing was learnt."""
+    return Evidence(OwnershipOutcome.NOT_AVAILABLE, "tttb", None, note)
+
+
+def refusal(path: Path) -> str:
+    """Return why a table is refused."""
+    with pytest.raises(ConfigurationError) as refused:
+        TttbSource.from_csv(path)
+    assert refused.value.__cause__ is None
+    return str(refused.value)
+
+
+# -- answers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("expected", "asked"), [
+    (match(), question(1, CCCD)),
+    (match(), question(1, CCCD, CMND)),
+    (match(), question(2, CMND)),
+    (match("previous_id_number"), question(2, CCCD, CMND)),
+    (mismatch(), question(1, OTHER)),
+    (mismatch(), question(1, OTHER, CMND)),
+    (mismatch(), question(2, CCCD)),
+    (match("restricted_one_way"), question(3, CCCD)),
+    (match("previous_id_number"), question(3, OTHER, CCCD)),
+    (mismatch(), question(3, OTHER)),
+    (not_available("subscriber_blocked"), question(4, CCCD)),
+    (not_available("subscriber_blocked"), question(5, CCCD)),
+    (not_available("subscriber_blocked"), question(5, OTHER)),
+    (not_available("status_unknown"), question(6, CCCD)),
+    (not_available("no_document"), question(7, CCCD)),
+    (not_available("status_unknown"), question(8, CCCD)),
+    (not_available("not_a_subscriber"), question(9, CCCD)),
+])
+async def test_each_kind_of_row_answers_its_word(table: Path, expected: Evidence, asked: OwnershipQuestion) -> None:
+    """
+    A document is compared where the SIM is in service; all else is not_available, never a match.
+
+    Invariant 8.
+    """
+    assert expected == await TttbSource.from_csv(table).ask(asked)
+
+
+async def test_a_document_belongs_to_its_phone(table: Path) -> None:
+    """The right document with another subscriber's phone is a mismatch."""
+    assert mismatch() == await TttbSource.from_csv(table).ask(question(2, CCCD))
+
+
+async def test_an_empty_document_matches_nothing(table: Path) -> None:
+    """A row without document is no match for an empty ID number."""
+    assert not_available("no_document") == await TttbSource.from_csv(table).ask(question(7, ""))
+    assert mismatch() == await TttbSource.from_csv(table).ask(question(1, ""))
+
+
+def test_it_is_an_ownership_source(table: Path) -> None:
+    """It fits the port, and its assurance is a known level."""
+    source = TttbSource(subscribers=str(table))
+
+    assert isinstance(source, OwnershipSource)
+    assert "tttb" == source.name
+    assert source.assurance in ASSURANCE_LEVELS
+    assert 8 == len(source)
+
+
+async def test_every_row_is_found_in_a_long_table(tmp_path: Path) -> None:
+    """Each of 2000 subscribers matches, and the neighbour's document does not."""
+    path = write(tmp_path, *(f"090000{i:04},05209000{i:04},A,,active,mobifone" for i in range(2000)))
+    source = TttbSource.from_csv(path)
+
+    for i in range(2000):
+        phone, own, neighbour = f"+8490000{i:04}", f"05209000{i:04}", f"05209000{i + 1:04}"
+        assert match() == await source.ask(OwnershipQuestion(phone, (own,)))
+        assert mismatch() == await source.ask(OwnershipQuestion(phone, (neighbour,)))
+
+
+async def test_an_empty_table_knows_nobody(tmp_path: Path) -> None:
+    """A header alone is a table."""
+    assert not_available("not_a_subscriber") == await TttbSource.from_csv(write(tmp_path)).ask(question(1, CCCD))
+
+
+async def test_the_sample_answers_as_the_demo_promises() -> None:
+    """Each subscriber in service of the sample matches their own document and no other."""
+    source = TttbSource.from_csv(SAMPLE)
+    rows = list(csv.DictReader(SAMPLE.read_text(encoding="utf-8").splitlines()))
+
+    assert len(rows) == len(source)
+    for row in rows:
+        answer = await source.ask(OwnershipQuestion(row["phone_number"], (row["id_number"] or CCCD,)))
+        in_service = row["status"] in {"active", "restricted_one_way"} and row["id_number"]
+        assert ("match" if in_service else "not_available") == answer.outcome
+        other = await source.ask(OwnershipQuestion(row["phone_number"], ("052090000099",)))
+        assert ("mismatch" if in_service else "not_available") == other.outcome
+
+
+# -- tables as people save them ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("end", "encoding"), [
+    ("\r\n", "utf-8"), ("\n", "utf-8-sig"), ("\r\n", "utf-8-sig"), ("\n\n", "utf-8"),
+])
+async def test_byte_order_mark_crlf_and_empty_lines_are_tolerated(tmp_path: Path, end: str, encoding: str) -> None:
+    """What spreadsheets add changes nothing."""
+    path = write(tmp_path, f"0900000001,{CCCD},NGUYỄN VĂN A,1990-01-01,active,mobifone", end=end, encoding=encoding)
+
+    assert match() == await TttbSource.from_csv(path).ask(question(1, CCCD))
+
+
+async def test_columns_come_in_any_order(tmp_path: Path) -> None:
+    """The header says which column is which."""
+    header = "status,carrier,phone_number,full_name,id_number,birth_date"
+    path = write(tmp_path, f"active,x,0900000001,y,{CCCD},z", header=header)
+
+    assert match() == await TttbSource.from_csv(path).ask(question(1, CCCD))
+
+
+@pytest.mark.parametrize("row", [
+    "+84 90.000.0001,052 090 000 001,A,,active,mobifone",
+    f"84900000001, {CCCD} ,A,, active ,mobifone",
+    f'0900000001,{CCCD},"NGUYEN, ""A""\nVAN",,active,mobifone',
+])
+async def test_numbers_are_read_as_people_type_them(tmp_path: Path, row: str) -> None:
+    """Spaces, dots, the country code and quoted names with line breaks are read."""
+    assert match() == await TttbSource.from_csv(write(tmp_path, row)).ask(question(1, CCCD))
+
+
+# -- tables that are refused ------------------------------------------------------------------------------------------
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    """The path and the reason are told."""
+    path = tmp_path / "nothing.csv"
+
+    assert f"{path}: cannot be read: No such file or directory" == refusal(path)
+
+
+@pytest.mark.parametrize("header", [
+    "", "phone_number,id_number,full_name,birth_date,status", HEADER.replace(",", ";"), f"{HEADER},note",
+    f"{HEADER},status", HEADER.replace("status", "carrier"),
+])
+def test_another_header_is_refused(tmp_path: Path, header: str) -> None:
+    """The six columns are told."""
+    path = write(tmp_path, header=header)
+
+    assert f"{path}: the first line must be {HEADER}" == refusal(path)
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    """A file of zero bytes was cut off: it is no table."""
+    path = tmp_path / "empty.csv"
+    path.write_bytes(b"")
+
+    assert f"{path}: the first line must be {HEADER}" == refusal(path)
+
+
+def test_every_bad_row_is_told_by_line_and_without_its_data(tmp_path: Path) -> None:
+    """Each reason with its line; no phone, ID number, name or status of the file is repeated."""
+    path = write(
+        tmp_path,
+        f"0900000001,{CCCD},A,,active,mobifone",
+        f"02563000000,{CCCD},HIDDEN,,active,mobifone",
+        "0900000002,52090000001,HIDDEN,,active,mobifone",
+        f"0900000003,{CCCD},HIDDEN,,frozen,mobifone",
+        f"0900000004,{CCCD},HIDDEN,,active",
+        "1414,x,HIDDEN,,,mobifone",
+    )
+
+    not_mobile = "phone_number is not a Vietnamese mobile number"
+    not_id = "id_number has neither 12 nor 9 digits (a spreadsheet may have dropped a leading 0)"
+    no_status = f"status is none of {', '.join(STATUSES)}"
+    assert [
+        f"{path}: bad rows: 5",
+        f"  line 3: {not_mobile}",
+        f"  line 4: {not_id}",
+        f"  line 5: {no_status}",
+        "  line 6: 5 fields, not 6",
+        f"  line 7: {not_mobile}; {not_id}; {no_status}",
+    ] == refusal(path).splitlines()
+
+
+def test_a_repeated_phone_is_refused(tmp_path: Path) -> None:
+    """Both lines are told, whichever way the number is written."""
+    path = write(
+        tmp_path,
+        f"0900000001,{CCCD},A,,active,mobifone",
+        f"0900000002,{CCCD},A,,active,mobifone",
+        f"+84900000001,{OTHER},B,,active,mobifone",
+    )
+
+    assert [f"{path}: bad rows: 1", "  line 4: the same phone_number as line 2"] == refusal(path).splitlines()
+
+
+def test_twenty_bad_rows_are_shown_and_the_rest_counted(tmp_path: Path) -> None:
+    """A wholly wrong table gives a message of bounded length.  Invariant 14."""
+    lines = refusal(write(tmp_path, *(f"x{i},,,,active,y" for i in range(50)))).splitlines()
+
+    assert MAX_BAD_ROWS_SHOWN + 2 == len(lines)
+    assert lines[0].endswith(": bad rows: 50")
+    assert lines[1].startswith("  line 2:")
+    assert "  and 30 more" == lines[-1]
+
+
+def test_a_quote_that_does_not_end_is_refused(tmp_path: Path) -> None:
+    """What is not CSV is told with its line."""
+    path = write(tmp_path, f"0900000001,{CCCD},A,,active,mobifone", f'0900000002,{CCCD},"A,,active,mobifone')
+
+    assert "line 3: not CSV from here on" in refusal(path)
+
+
+def test_another_encoding_is_refused(tmp_path: Path) -> None:
+    """Latin-1 is told, not guessed."""
+    path = write(tmp_path, f"0900000001,{CCCD},VÀ,,active,mobifone", encoding="latin-1")
+
+    assert f"{path}: not UTF-8; save it as CSV UTF-8" == refusal(path)
+
+
+def test_a_table_beyond_the_bound_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded by the number of rows.  Invariant 14."""
+    monkeypatch.setattr(tttb, "MAX_ROWS", 2)
+    path = write(tmp_path, *(f"090000000{i},{CCCD},A,,active,mobifone" for i in range(3)))
+
+    assert f"{path}: more than 2 rows" == refusal(path)
+
+
+@pytest.mark.parametrize("size", [0, 15, 65])
+def test_a_key_of_a_wrong_size_is_refused(table: Path, size: int) -> None:
+    """A short key could be tried out, a longer one than BLAKE2 takes is a mistake."""
+    with pytest.raises(ConfigurationError, match="16 to 64 bytes"):
+        TttbSource.from_csv(table, key=bytes(size))
+
+
+# -- what stays in memory ---------------------------------------------------------------------------------------------
+
+
+def reachable(root: object) -> list[object]:
+    """Return every object reachable from an instance, classes and modules left out."""
+    seen: dict[int, object] = {}
+    waiting = [root]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) not in seen and not isinstance(thing, type):
+            seen[id(thing)] = thing
+            waiting += gc.get_referents(thing)
+    return list(seen.values())
+
+
+def test_only_keyed_digests_stay_in_memory(table: Path) -> None:
+    """No phone, document, name or birth date is reachable from the source.  Invariant 5."""
+    kept = [thing for thing in reachable(TttbSource.from_csv(table)) if isinstance(thing, str | bytes | bytearray)]
+
+    for secret in ("900000001", CCCD, CMND, "NGUY", "TRẦN", "1990-01-01"):
+        assert not [thing for thing in kept if isinstance(thing, str) and secret in thing]
+        assert not [thing for thing in kept if not isinstance(thing, str) and secret.encode() in thing]
+
+
+def test_digests_depend_on_the_key(table: Path) -> None:
+    """Two processes hold unlike tables; a given key makes them alike."""
+    one, other = TttbSource.from_csv(table), TttbSource.from_csv(table)
+
+    assert one._table._records != other._table._records
+    assert (
+        TttbSource.from_csv(table, key=KEY)._table._records == TttbSource.from_csv(table, key=KEY)._table._records
+    )
+
+
+def test_one_person_s_rows_have_nothing_in_common(table: Path) -> None:
+    """The same document behind two phones has two digests."""
+    records = TttbSource.from_csv(table)._table
+    documents = [bytes(records._records[i * 33 + 16:i * 33 + 32]) for i in range(len(records))]
+
+    with_document = [document for document in documents if any(document)]
+    assert 6 == len(with_document) == len(set(with_document))
+
+
+def test_a_row_takes_33_bytes(table: Path) -> None:
+    """Ten million subscribers fit into 330 MB."""
+    assert 8 * 33 == len(TttbSource.from_csv(table)._table._records)
