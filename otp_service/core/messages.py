@@ -19,114 +19,13 @@ the refusal has that word and every placeholder can be filled: see :meth:`Catalo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 from unicodedata import normalize
 
 from otp_service.core.errors import ConfigurationError
-
-# --- Counting SMS ------------------------------------------------------------------------------------------------
-
-#: The GSM 7-bit default alphabet (3GPP TS 23.038 section 6.2.1), without the escape to the extension table.
-GSM7_BASIC = (
-    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
-    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
-)
-
-#: Its extension table (section 6.2.1.1): each costs two septets, the escape and the character.
-GSM7_EXTENSION = "\f^{}\\[~]|€"
-
-_BASIC_ONLY = re.compile(f"[{re.escape(GSM7_BASIC)}]*")
-_GSM7_ONLY = re.compile(f"[{re.escape(GSM7_BASIC + GSM7_EXTENSION)}]*")
-
-
-def is_gsm7(text: str) -> bool:
-    """Whether a phone network carries the text in septets; one character outside makes all of it UCS-2."""
-    return _GSM7_ONLY.fullmatch(text) is not None
-
-
-def segments(text: str) -> int:
-    """
-    Count the SMS that a text takes; an empty text takes one.
-
-    160 septets or 70 UTF-16 units fit into one SMS.  A longer text is concatenated, 153 or 67 to a part (3GPP
-    TS 23.040 section 9.2.3.24.1), and neither an extension character nor a surrogate pair is cut in two.
-    """
-    if len(text) <= 160 and _BASIC_ONLY.fullmatch(text):
-        return 1
-    if is_gsm7(text):
-        return _count_parts([2 if character in GSM7_EXTENSION else 1 for character in text], 160, 153)
-    return _count_parts([2 if character > "\uffff" else 1 for character in text], 70, 67)
-
-
-def _count_parts(widths: list[int], single: int, part: int) -> int:
-    if sum(widths) <= single:
-        return 1
-    parts, used = 1, 0
-    for width in widths:
-        if used + width > part:
-            parts, used = parts + 1, 0
-        used += width
-    return parts
-
-
-# --- Choosing a locale -------------------------------------------------------------------------------------------
-
-#: Characters and ranges of an Accept-Language header that are looked at; browsers send fewer than 100 and 10.
-_HEADER_MAX = 512
-_RANGES_MAX = 32
-
-_RANGE = re.compile(
-    r"[ \t]*(\*|[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)"
-    r"[ \t]*(?:;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?[ \t]*"
-)
-
-
-def negotiate_locale(
-    accept_language: str | None, explicit: str | None, locales: Sequence[str], default: str = "vi",
-) -> str:
-    """
-    Choose one of ``locales``: the explicit one, else the best of Accept-Language, else ``default``.
-
-    ``en-GB`` is served by ``en`` (RFC 4647 section 3.4).  What is not a language range or has a bad weight (RFC
-    9110 section 12.4.2) is passed over; of a long header only the beginning counts.
-    """
-    available = tuple(locales)
-    if explicit is not None and (match := _serve(explicit.lower(), available)) is not None:
-        return match
-    if not accept_language:
-        return default
-    return _negotiate(accept_language[:_HEADER_MAX], available, default)
-
-
-@lru_cache(maxsize=256)
-def _negotiate(header: str, locales: tuple[str, ...], default: str) -> str:
-    matches = map(_RANGE.fullmatch, header.split(",", _RANGES_MAX)[:_RANGES_MAX])
-    weighted = [(float(match[2] or 1), match[1].lower()) for match in matches if match is not None]
-    named = {_serve(tag, locales) for _, tag in weighted if tag != "*"}
-    unnamed = [locale for locale in (default, *locales) if locale not in named]
-    # The sort is stable: of two with the same weight, the one written first wins.
-    for weight, tag in sorted(weighted, key=lambda pair: -pair[0]):
-        if weight == 0:
-            break
-        if tag == "*":
-            if unnamed:
-                return unnamed[0]
-        elif (locale := _serve(tag, locales)) is not None:
-            return locale
-    return default
-
-
-def _serve(tag: str, locales: tuple[str, ...]) -> str | None:
-    """Return the locale that serves a lower-case language tag, the longest match first (RFC 4647 section 3.4)."""
-    while tag:
-        if tag in locales:
-            return tag
-        tag = tag.rpartition("-")[0]
-    return None
-
+from otp_service.core.sms_length import segments
 
 # --- Templates ---------------------------------------------------------------------------------------------------
 

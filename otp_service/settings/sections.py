@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, ValidationInfo, field_validator
 
-from otp_service.core.messages import GSM7_BASIC
+from otp_service.core.sms_length import GSM7_BASIC
 from otp_service.settings.base import Listed, Section, checked_url, known
 
 _ENTRY_POINT = re.compile(r"[a-z][a-z0-9_-]{0,31}")

@@ -13,7 +13,7 @@ from otp_service.web import problems
 from otp_service.web.exchange import JSON
 
 #: Seconds a body may take to arrive; one that came with its headers is not timed.
-_ARRIVAL_S: Final = 10.0
+ARRIVAL_S: Final = 10.0
 _KEY_MAX: Final = 255
 KEY_HEADER: Final = "Idempotency-Key"
 
@@ -52,7 +52,7 @@ async def _read(request: web.Request) -> bytes:
     if request.content.is_eof():
         return await request.read()
     try:
-        async with asyncio.timeout(_ARRIVAL_S):
+        async with asyncio.timeout(ARRIVAL_S):
             return await request.read()
     except (TimeoutError, web.RequestPayloadError, ConnectionError) as error:
         # Too slow, cut off, or chunks that are none: the whole body never came.

@@ -25,6 +25,7 @@ from otp_service.web.dependencies import WebDependencies
 from otp_service.web.exchange import EXCHANGE, JSON, Exchange, answer, answer_headers
 from otp_service.web.middleware import locale_of
 from otp_service.web.requests import CheckBody, RedeemBody, ResendBody, read_body, read_start
+from otp_service.web.routes import browser_methods
 
 #: Seconds a long poll may ask for (DESIGN 4).
 MAX_WAIT_S: Final = 30
@@ -149,12 +150,13 @@ class Handlers:
 
     async def preflight(self, request: web.Request) -> web.Response:
         """``OPTIONS`` of a path that browsers call; the middleware names the origin."""
-        allowed = ", ".join(sorted({route.method for route in request.match_info.route.resource or ()}))
-        response = web.Response(status=204, headers={"Allow": allowed})
+        resource = request.match_info.route.resource
+        allowed = sorted({route.method for route in resource or ()})
+        response = web.Response(status=204, headers={"Allow": ", ".join(allowed)})
         if (origin := request.headers.get("Origin")) is not None:
-            if not self._cors.knows(origin):
+            if resource is None or not self._cors.knows(origin):
                 raise Forbidden
-            self._cors.preflight(response.headers, allowed)
+            self._cors.preflight(response.headers, ", ".join(browser_methods(resource.canonical)))
         return response
 
     # -- what anybody may read ---------------------------------------------------------------------------------

@@ -169,6 +169,11 @@ OPERATIONS: Final = (
 BROWSER_PATHS: Final = frozenset(operation.path for operation in OPERATIONS if operation.browser)
 
 
+def browser_methods(path: str) -> tuple[str, ...]:
+    """Return the methods that browsers may use on a path."""
+    return tuple(operation.method for operation in OPERATIONS if operation.browser and operation.path == path)
+
+
 def templates(*, demo: bool = False) -> tuple[str, ...]:
     """Return every route's template: the closed set of the metrics' label ``route``."""
     paths = dict.fromkeys(operation.path for operation in OPERATIONS)

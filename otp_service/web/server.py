@@ -11,6 +11,7 @@ The applications: the public one, the private one, and the runner that answers e
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from secrets import token_hex
 from typing import Any, Final
 
@@ -39,10 +40,7 @@ def build_app(deps: WebDependencies) -> web.Application:
     document = openapi.build(deps.catalogue, version=deps.version, public_url=deps.public_url)
     handlers = Handlers(deps, orjson.dumps(document), docs_page.render(document, deps.catalogue))
     app = _application(deps, BROWSER_PATHS)
-    for operation in OPERATIONS:
-        _add(app, operation, handlers)
-    for path in sorted(BROWSER_PATHS):
-        app.router.add_route("OPTIONS", path, handlers.preflight)
+    _route(app, OPERATIONS, handlers)
     if deps.inbox is not None:
         demo = DemoHandlers(deps.inbox)
         app.router.add_post(DEMO_GATEWAY, demo.gateway)
@@ -55,9 +53,7 @@ def build_private_app(deps: WebDependencies) -> web.Application:
     """Build the application of the private listener: ``/metrics``, ``/livez`` and ``/readyz``, without a key."""
     handlers = PrivateHandlers(deps)
     app = _application(deps)
-    for operation in OPERATIONS:
-        if operation.private:
-            _add(app, operation, handlers)
+    _route(app, [operation for operation in OPERATIONS if operation.private], handlers)
     return app
 
 
@@ -141,12 +137,19 @@ def _application(deps: WebDependencies, browser_routes: frozenset[str] = frozens
     return app
 
 
-def _add(app: web.Application, operation: Operation, handlers: Handlers | PrivateHandlers) -> None:
-    handler = getattr(handlers, operation.id)
-    if operation.method == "GET":
-        app.router.add_get(operation.path, handler)
-    else:
-        app.router.add_route(operation.method, operation.path, handler)
+def _route(app: web.Application, operations: Iterable[Operation], handlers: Handlers | PrivateHandlers) -> None:
+    """Give each path one resource: aiohttp tries them one after the other."""
+    resources: dict[str, web.Resource] = {}
+    for operation in operations:
+        if operation.path not in resources:
+            resources[operation.path] = app.router.add_resource(operation.path)
+        resource, handler = resources[operation.path], getattr(handlers, operation.id)
+        resource.add_route(operation.method, handler)
+        if operation.method == "GET":
+            resource.add_route("HEAD", handler)
+    if isinstance(handlers, Handlers):
+        for path in BROWSER_PATHS:
+            resources[path].add_route("OPTIONS", handlers.preflight)
 
 
 async def _answer_waiters(app: web.Application) -> None:

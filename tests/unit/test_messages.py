@@ -13,16 +13,9 @@ from hypothesis import strategies as st
 
 from otp_service.core import errors
 from otp_service.core.errors import ConfigurationError
-from otp_service.core.messages import (
-    GSM7_BASIC,
-    GSM7_EXTENSION,
-    Catalogue,
-    RenderedSms,
-    _negotiate,
-    is_gsm7,
-    negotiate_locale,
-    segments,
-)
+from otp_service.core.locales import _negotiate, negotiate_locale
+from otp_service.core.messages import Catalogue, RenderedSms
+from otp_service.core.sms_length import GSM7_BASIC, GSM7_EXTENSION, is_gsm7, segments
 from otp_service.core.verification import Reason, Status
 
 FOLDER = Path(__file__).parents[2] / "config" / "messages"
