@@ -209,7 +209,7 @@ def limits_list(config: ConfigDir = None) -> None:
     for limit in settings.limits:
         burst = str(limit.burst or "") if limit.kind.rate else ""
         table.add_row(
-            limit.name, limit.kind.subject.value, str(limit.count), f"{limit.period_s:g} s", burst, limit.mode.value,
+            limit.name, limit.kind.subject.value, str(limit.count), _period(limit.period_s), burst, limit.mode.value,
         )
     _print(table)
     for override in settings.overrides:
@@ -301,6 +301,13 @@ def _run(work: Coroutine[Any, Any, Found]) -> Found:
         _fail(str(error))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _period(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds > size and seconds % size == 0:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:g} s"
 
 
 def _print(table: Any) -> None:

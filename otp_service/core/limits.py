@@ -52,6 +52,7 @@ PHONE_BLOCK_SENDS = LimitKind("phone_block_sends", Subject.PHONE)
 PHONE_SENDS_TOTAL = LimitKind("phone_sends_total", Subject.PHONE)
 PHONE_ASSISTED_SENDS = LimitKind("phone_assisted_sends", Subject.PHONE)
 PHONE_FAILURES = LimitKind("phone_failures", Subject.PHONE)
+PHONE_BLOCK_FAILURES = LimitKind("phone_block_failures", Subject.PHONE)
 PHONE_OWNERSHIP_CHECKS = LimitKind("phone_ownership_checks", Subject.PHONE)
 ID_OWNERSHIP_CHECKS = LimitKind("id_ownership_checks", Subject.ID_NUMBER)
 ADDRESS_SENDS = LimitKind("address_sends", Subject.ADDRESS, rate=True)
@@ -63,7 +64,8 @@ LIMIT_KINDS = {
     kind.name: kind
     for kind in (
         PHONE_COOLDOWN, PHONE_SENDS, PHONE_BLOCK_SENDS, PHONE_SENDS_TOTAL, PHONE_ASSISTED_SENDS, PHONE_FAILURES,
-        PHONE_OWNERSHIP_CHECKS, ID_OWNERSHIP_CHECKS, ADDRESS_SENDS, ADDRESS_GUESSES, CLIENT_SENDS, SERVICE_SENDS,
+        PHONE_BLOCK_FAILURES, PHONE_OWNERSHIP_CHECKS, ID_OWNERSHIP_CHECKS, ADDRESS_SENDS, ADDRESS_GUESSES,
+        CLIENT_SENDS, SERVICE_SENDS,
     )
 }
 

@@ -23,7 +23,7 @@ class Status(StrEnum):
     """
     Where a verification stands.
 
-    IMPORTANT: a new member also goes into ``STATUS_CODES`` here and into ``scripts/lib.lua``.
+    IMPORTANT: a new member also goes into ``STATUS_CODES`` here and into ``scripts/_verification.lua``.
     """
 
     PENDING = "pending"
@@ -59,7 +59,7 @@ class Delivery(StrEnum):
     FAILED = "failed"
 
 
-#: One letter per value in the store (see ``scripts/lib.lua``).
+#: One letter per value in the store (see ``scripts/_verification.lua``).
 STATUS_CODES = {
     "p": Status.PENDING, "o": Status.CHECKING_OWNERSHIP, "v": Status.VERIFIED, "r": Status.REJECTED,
     "e": Status.EXPIRED, "l": Status.LOCKED, "c": Status.CANCELLED, "u": Status.UNDELIVERABLE,

@@ -191,8 +191,10 @@ class SmsWorker:
             # A test key sends no real SMS (DESIGN 4).
             return SendOutcome(SendResult.ACCEPTED, provider_code="test_key")
         message = self._message(verification, send_number, valid_ms)
-        self._metrics.sms_segments(verification.purpose, message.segments)
-        return await self._sender.send(self._gateway, message)
+        outcome = await self._sender.send(self._gateway, message)
+        if outcome.taken:
+            self._metrics.sms_segments(verification.purpose, message.segments)
+        return outcome
 
     def _message(self, verification: Verification, send_number: int, valid_ms: int) -> SmsMessage:
         purpose = self._purposes.get(verification.purpose) or Purpose(verification.purpose)

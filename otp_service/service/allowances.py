@@ -39,6 +39,7 @@ class Allowances:
             block=None if purpose.assisted else get(names.PHONE_BLOCK_SENDS, phone),
             total=get(names.PHONE_SENDS_TOTAL, phone),
             failures=get(names.PHONE_FAILURES),
+            block_failures=None if purpose.assisted else get(names.PHONE_BLOCK_FAILURES, phone),
             address=(self.address(address)[0], get(names.ADDRESS_SENDS, address)) if address else None,
             client=(caller.tenant, get(names.CLIENT_SENDS, caller.client.name)),
             service=get(names.SERVICE_SENDS),

@@ -106,5 +106,6 @@ class OwnershipStep:
         if not answer.record:
             raise NotFound
         verification = to_verification(ring, verification_id, answer.record, answer.now_ms)
-        self._tally.finished(verification)
+        if answer.ended:
+            self._tally.finished(verification)
         return verification

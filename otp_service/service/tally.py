@@ -21,12 +21,11 @@ class Tally:
             self._metrics.limit_decision(decision.limit.name, decision.state, decision.fill)
 
     def finished(self, verification: Verification) -> None:
-        """Count a verification if it ended in the call that read it."""
-        if verification.finished_at_ms == verification.now_ms:
-            self._metrics.verification_finished(
-                verification.purpose, verification.status, verification.reason,
-                (verification.now_ms - verification.created_at_ms) / 1000,
-            )
+        """Count a verification that the call which read it has ended."""
+        self._metrics.verification_finished(
+            verification.purpose, verification.status, verification.reason,
+            (verification.now_ms - verification.created_at_ms) / 1000,
+        )
 
     def ended(self, purpose: str, status: str, reason: str, age_ms: int) -> None:
         """Count a verification by the letters the store has for its status and reason."""

@@ -124,8 +124,8 @@ class VerificationService:
         match answer.outcome:
             case "ok":
                 self._metrics.verification_started(purpose.name)
-                if answer.ended:
-                    self._tally.ended(purpose.name, answer.ended, "", 0)
+                if answer.older:
+                    self._tally.ended(purpose.name, answer.older, "", 0)
                 return _fresh(answer, caller, command, self._allowances.cooldown_ms(phone))
             case "replay":
                 return to_verification(ring, answer.id, answer.record, answer.now_ms)
@@ -228,7 +228,8 @@ class VerificationService:
     async def _proven(self, ring: KeyRing, shard: int, verification_id: str, answer: Answer) -> Verification:
         verification = to_verification(ring, verification_id, answer.record, answer.now_ms)
         if verification.status is not Status.CHECKING_OWNERSHIP:
-            self._tally.finished(verification)
+            if answer.ended:
+                self._tally.finished(verification)
             return verification
         try:
             return await self.ask_ownership(shard, verification_id, answer.record[b"I"], answer.record[b"P"])
@@ -282,7 +283,8 @@ class VerificationService:
         if answer.outcome == "final":
             raise self._final(ring, verification_id, answer)
         verification = to_verification(ring, verification_id, answer.record, answer.now_ms)
-        self._tally.finished(verification)
+        if answer.ended:
+            self._tally.finished(verification)
         return verification
 
     def token(self, verification: Verification) -> str | None:
@@ -358,7 +360,8 @@ class VerificationService:
 
     def _final(self, ring: KeyRing, verification_id: str, answer: Answer) -> AlreadyFinal:
         verification = to_verification(ring, verification_id, answer.record, answer.now_ms)
-        self._tally.finished(verification)
+        if answer.ended:
+            self._tally.finished(verification)
         return AlreadyFinal(verification.status.value)
 
 

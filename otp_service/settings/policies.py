@@ -13,6 +13,7 @@ from otp_service.core.limits import (
     FAILURE_MEMORY_S,
     LIMIT_KINDS,
     MAX_FAILURES,
+    PHONE_BLOCK_FAILURES,
     PHONE_COOLDOWN,
     PHONE_FAILURES,
     Limit,
@@ -136,6 +137,21 @@ class FailuresSection(Section):
         return value
 
 
+class BlockFailuresSection(Section):
+    """``[limits.phone_block_failures]``: remembered as long as all failures, and a share of what they may come to."""
+
+    count: int = Field(ge=1, lt=MAX_FAILURES)
+    period: Period = FAILURE_MEMORY_S
+    mode: Mode = Mode.ENFORCE
+
+    @field_validator("period")
+    @classmethod
+    def _as_failures(cls, period: float) -> float:
+        if period != FAILURE_MEMORY_S:
+            raise ValueError('fixed by rule: period = "30d", as for phone_failures')
+        return period
+
+
 class RateSection(Section):
     """``[limits.<name>]`` of a rate: ``count`` per ``period`` in the long run, ``burst`` at once."""
 
@@ -150,6 +166,8 @@ def _section_of(kind: LimitKind) -> type[Section]:
         return CooldownSection
     if kind is PHONE_FAILURES:
         return FailuresSection
+    if kind is PHONE_BLOCK_FAILURES:
+        return BlockFailuresSection
     return RateSection if kind.rate else CapSection
 
 
@@ -185,6 +203,8 @@ class OverrideSection(Section):
             raise ValueError(f"no such limit; there are {', '.join(LIMIT_KINDS)}")
         if kind is PHONE_FAILURES:
             raise ValueError("phone_failures is fixed by rule")
+        if kind is PHONE_BLOCK_FAILURES:
+            raise ValueError("change limits.phone_block_failures itself: it protects every phone alike")
         if kind.subject is Subject.SERVICE:
             raise ValueError(f"the whole service is one subject: change limits.{name} itself")
         if kind.subject is Subject.ID_NUMBER:

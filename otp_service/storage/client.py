@@ -27,10 +27,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
+    ClusterDownError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import (
     ConnectionError as StoreConnectionError,
@@ -47,8 +49,9 @@ _FIRST_BACKOFF_S = 0.02
 _MAX_BACKOFF_S = 0.5
 #: asyncio's TimeoutError is an OSError.
 _LOST = (StoreConnectionError, StoreTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
-#: Answers that mean "not now": memory full, the append-only file cannot be written, the cluster is not whole.
-_REFUSING = ("OOM", "MISCONF", "CLUSTERDOWN", "NOREPLICAS", "TRYAGAIN", "MASTERDOWN")
+#: Answers that mean "not now": memory full, the cluster not whole; redis-py has no class for those of the second line.
+_REFUSING = (OutOfMemoryError, ClusterDownError, TryAgainError)
+_REFUSING_WORDS = ("MISCONF", "NOREPLICAS")
 
 
 class StoreMetrics(Protocol):
@@ -69,11 +72,18 @@ class StoreMetrics(Protocol):
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what redis-py raises about the connection into StoreUnavailable."""
+    """Turn what redis-py raises about a store that cannot answer now into StoreUnavailable."""
     try:
         yield
-    except (*_LOST, OutOfMemoryError) as error:
-        raise StoreUnavailable(f"the store did not answer: {type(error).__name__}") from error
+    except (*_LOST, ResponseError) as error:
+        if isinstance(error, ResponseError) and not _refuses(error):
+            raise
+        did = "refuses" if isinstance(error, ResponseError) else "did not answer"
+        raise StoreUnavailable(f"the store {did}: {type(error).__name__}") from error
+
+
+def _refuses(error: Exception) -> bool:
+    return isinstance(error, (*_REFUSING, *_LOST)) or str(error).startswith(_REFUSING_WORDS)
 
 
 def _pack(*command: Any) -> bytes:
@@ -241,9 +251,7 @@ class StoreClient:
         if isinstance(error, (*_LOST, AuthenticationError)):
             self._metrics.store_error("unavailable")
             return StoreUnavailable(f"the store did not answer: {type(error).__name__}")
-        if isinstance(error, OutOfMemoryError) or (
-            isinstance(error, ResponseError) and any(word in str(error)[:200] for word in _REFUSING)
-        ):
+        if isinstance(error, ResponseError) and _refuses(error):
             self._metrics.store_error("refused")
             return StoreUnavailable(f"the store refuses writes: {str(error)[:80]}")
         self._metrics.store_error("defect")

@@ -33,6 +33,10 @@ class Answer:
         record: the verification's record, empty where the script gives none.
         decisions: what each limit said, for the caller's metrics and refusals.
         number: what the script's header says: attempts left, or milliseconds.
+        id: of a start: the verification's, an older one's for a replay.
+        ended: whether this very call ended the verification.
+        older: of a start: the status (letter) an older live verification ended with.
+        extra: sealed name, birth date and consent.
     """
 
     outcome: str
@@ -41,7 +45,8 @@ class Answer:
     decisions: list[Decision] = field(default_factory=list)
     number: int = 0
     id: str = ""
-    ended: str = ""
+    ended: bool = False
+    older: str = ""
     extra: bytes = b""
 
 
@@ -62,6 +67,7 @@ class SendLimits:
     block: Limit | None
     total: Limit
     failures: Limit
+    block_failures: Limit | None
     address: tuple[str, Limit] | None
     client: tuple[str, Limit]
     service: Limit
@@ -71,7 +77,8 @@ class SendLimits:
         """The limits in the order in which the scripts answer; None where one does not apply."""
         address = self.address[1] if self.address else None
         return (
-            self.failures, self.cooldown, self.sends, self.block, self.total, address, self.client[1], self.service,
+            self.failures, self.cooldown, self.sends, self.block, self.total, self.block_failures, address,
+            self.client[1], self.service,
         )
 
     @property
@@ -82,11 +89,13 @@ class SendLimits:
 
     @property
     def args(self) -> tuple[Any, ...]:
-        """The scripts' arguments: cooldown, three caps, three rates."""
+        """The scripts' arguments: cooldown, three caps, the block's failures, three rates."""
+        near = self.block_failures
         return (
             _ms(self.cooldown.period_s), _enforce(self.cooldown), *_cap(self.sends),
             *(_cap(self.block) if self.block else (0, 0, "0")),
-            *_cap(self.total), *(_rate(self.address[1]) if self.address else (0, 0, 0)), *_rate(self.client[1]),
+            *_cap(self.total), *((near.count, _enforce(near)) if near else (0, "0")),
+            *(_rate(self.address[1]) if self.address else (0, 0, 0)), *_rate(self.client[1]),
             *_rate(self.service),
         )
 
@@ -144,7 +153,7 @@ class Store:
     async def start(self, new: NewVerification, limits: SendLimits, replay: Replay | None) -> Answer:
         """Start a verification; see ``scripts/start.lua``."""
         names = [keys.phone(new.shard, name) for name in new.phone_names]
-        outcome, now_ms, found, record, answers, ended = await self._run(
+        outcome, now_ms, found, record, answers, older = await self._run(
             "start",
             (keys.verification(new.shard, new.id), _replay_key(replay), *limits.rate_keys, *names),
             (self.now_ms, new.id, new.client, new.purpose, new.group, new.block, replay.body if replay else "",
@@ -152,7 +161,7 @@ class Store:
         )
         return Answer(
             outcome.decode(), now_ms, to_record(record), _decisions(limits.told, answers), id=found.decode(),
-            ended=ended.decode(),
+            older=older.decode(),
         )
 
     async def resend(
@@ -160,20 +169,22 @@ class Store:
         digest: bytes, grace_ms: int, block: str, limits: SendLimits,
     ) -> Answer:
         """Send a new code; see ``scripts/resend.lua``."""
-        outcome, now_ms, record, answers = await self._run(
+        outcome, now_ms, record, answers, *ended = await self._run(
             "resend",
             (keys.verification(shard, verification_id), _replay_key(replay), *limits.rate_keys),
             (self.now_ms, verification_id, client, nonce, replay.body if replay else "", send_number, digest,
              grace_ms, self._queue_cap, block, *limits.args),
         )
-        return Answer(outcome.decode(), now_ms, to_record(record), _decisions(limits.told, answers))
+        return Answer(
+            outcome.decode(), now_ms, to_record(record), _decisions(limits.told, answers), ended=ended == [1],
+        )
 
     async def check(
         self, shard: int, verification_id: str, client: str, *, nonce: str, replay: Replay | None, digest: bytes,
         address: tuple[str, Limit] | None,
     ) -> Answer:
         """Evaluate a guess; see ``scripts/check.lua``."""
-        outcome, now_ms, flat, number, answers, *status = await self._run(
+        outcome, now_ms, flat, number, answers, *became = await self._run(
             "check",
             (keys.verification(shard, verification_id), _replay_key(replay),
              keys.rate("g", address[0]) if address else ""),
@@ -181,12 +192,14 @@ class Store:
              *(_rate(address[1]) if address else ())),
         )
         record = to_record(flat)
-        if status:
-            record[b"s"] = status[0]
-            if status[0] != b"o":
+        if became and became[0]:
+            record[b"s"] = became[0]
+            if became[1]:
                 record[b"f"] = b"%d" % now_ms
         told = (address[1],) if address else ()
-        return Answer(outcome.decode(), now_ms, record, _decisions(told, answers), number)
+        return Answer(
+            outcome.decode(), now_ms, record, _decisions(told, answers), number, ended=became[1:] == [1],
+        )
 
     async def read(self, shard: int, verification_id: str, client: str) -> tuple[Answer, str]:
         """Read one verification; ``outcome`` is the letter of the status it has by now, then its reason's."""
@@ -204,10 +217,10 @@ class Store:
 
     async def cancel(self, shard: int, verification_id: str, client: str) -> Answer:
         """Cancel a live verification; see ``scripts/cancel.lua``."""
-        outcome, now_ms, record = await self._run(
+        outcome, now_ms, record, *ended = await self._run(
             "cancel", (keys.verification(shard, verification_id),), (self.now_ms, verification_id, client),
         )
-        return Answer(outcome.decode(), now_ms, to_record(record))
+        return Answer(outcome.decode(), now_ms, to_record(record), ended=ended == [1])
 
     async def redeem(
         self, shard: int, verification_id: str, client: str, *, nonce: str, replay: Replay | None,
@@ -227,22 +240,24 @@ class Store:
         self, shard: int, verification_id: str, id_keys: Sequence[str], limits: tuple[Limit, Limit],
     ) -> Answer:
         """Spend the limits of one ownership check (phone, ID number); see ``scripts/ask.lua``."""
-        outcome, now_ms, record, answers, extra = await self._run(
+        outcome, now_ms, record, answers, extra, *ended = await self._run(
             "ask", (keys.verification(shard, verification_id), *id_keys),
             (self.now_ms, verification_id, *_cap(limits[0]), *_cap(limits[1])),
         )
-        return Answer(outcome.decode(), now_ms, to_record(record), _decisions(limits, answers), extra=extra)
+        return Answer(
+            outcome.decode(), now_ms, to_record(record), _decisions(limits, answers), extra=extra, ended=ended == [1],
+        )
 
     async def settle(
         self, shard: int, verification_id: str, id_keys: Sequence[str], *, outcome: str, source: str,
         assurance: str, backoff_ms: int,
     ) -> Answer:
         """Settle an ownership check; see ``scripts/settle.lua``."""
-        said, now_ms, record = await self._run(
+        said, now_ms, record, *ended = await self._run(
             "settle", (keys.verification(shard, verification_id), *id_keys),
             (self.now_ms, verification_id, outcome, source, assurance, backoff_ms),
         )
-        return Answer(said.decode(), now_ms, to_record(record))
+        return Answer(said.decode(), now_ms, to_record(record), ended=ended == [1])
 
     async def due_asks(self, shard: int, lease_ms: int, most: int) -> list[tuple[str, bytes, bytes]]:
         """Take ownership checks that are due, each leased to this caller: (id, sealed ID numbers, sealed phone)."""

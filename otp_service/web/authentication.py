@@ -19,6 +19,7 @@ from otp_service.core.errors import Forbidden, Unauthenticated
 from otp_service.service import Caller
 from otp_service.storage.records import TEST_SUFFIX
 from otp_service.web.dependencies import Network
+from otp_service.web.exchange import peer_of
 
 Address = IPv4Address | IPv6Address
 
@@ -118,10 +119,8 @@ def _bearer(request: web.Request) -> str:
 
 
 def _peer(request: web.Request) -> Address:
-    peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-    if not isinstance(peer, tuple):
-        return _NOWHERE
-    return _plain(ip_address(peer[0].partition("%")[0]))
+    peer = peer_of(request)
+    return _plain(ip_address(peer)) if peer is not None else _NOWHERE
 
 
 def _hop(text: str) -> Address | None:

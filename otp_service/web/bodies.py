@@ -36,8 +36,6 @@ async def read_json(request: web.Request, *, required: bool = True) -> tuple[byt
         # A few bytes could unpack into gigabytes, and our bodies are small.
         raise problems.not_json()
     body = await _read(request)
-    if not required and not body:
-        return body, {}
     try:
         raw = orjson.loads(body)
     except orjson.JSONDecodeError as error:

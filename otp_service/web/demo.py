@@ -20,7 +20,7 @@ from otp_service.core.errors import Forbidden
 from otp_service.core.times import iso
 from otp_service.web import problems
 from otp_service.web.bodies import read_json
-from otp_service.web.exchange import answer
+from otp_service.web.exchange import answer, peer_of
 
 MAX_MESSAGES: Final = 100
 #: References by which a repeated SMS is known; far more than may be on their way at once.
@@ -92,6 +92,6 @@ def _message(raw: dict[str, Any]) -> dict[str, Any]:
 
 def _require_loopback(request: web.Request) -> None:
     """Refuse every other machine: whoever reads the inbox reads the codes.  Raises Forbidden."""
-    peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-    if not isinstance(peer, tuple) or not ip_address(peer[0].partition("%")[0]).is_loopback:
+    peer = peer_of(request)
+    if peer is None or not ip_address(peer).is_loopback:
         raise Forbidden

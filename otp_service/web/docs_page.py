@@ -6,6 +6,7 @@ It needs no script and no other host; its policy allows exactly its own style sh
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from multidict import CIMultiDict
 
 from otp_service.core.errors import InvalidRequest, Refusal
@@ -25,6 +27,8 @@ from otp_service.web.refusals import EXAMPLES
 _TEMPLATE: Final = "docs.html"
 _STANDARD: Final = frozenset({"type", "title", "status", "detail", "code"})
 _LOCALES: Final = ("vi", "en")
+_CALLERS: Final = {"apiKey": "an API key", "clientToken": "the verification's client token"}
+_CODE: Final = re.compile("`([^`]+)`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ def render(openapi: Mapping[str, Any], catalogue: Catalogue) -> tuple[bytes, CIM
         loader=PackageLoader("otp_service.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["coded"] = _coded
     style = environment.get_template("docs.css").render()
     digest = b64encode(sha256(style.encode()).digest()).decode()
     page = environment.get_template(_TEMPLATE).render(
@@ -82,6 +87,11 @@ def render(openapi: Mapping[str, Any], catalogue: Catalogue) -> tuple[bytes, CIM
         "text/html; charset=utf-8", Cache_Control="max-age=300", Content_Security_Policy=policy,
     )
     return page.encode(), headers
+
+
+def _coded(text: str) -> Markup:
+    """Escape a text, and show what stands between backticks as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", escape(text)))  # noqa: S704 - escaped on this line
 
 
 def _calls(openapi: Mapping[str, Any]) -> Iterator[_Call]:
@@ -97,7 +107,7 @@ def _calls(openapi: Mapping[str, Any]) -> Iterator[_Call]:
             yield _Call(
                 id=operation["operationId"], method=method.upper(), path=path, summary=operation["summary"],
                 about=operation["description"],
-                callers=tuple(name for one in operation["security"] for name in one),
+                callers=tuple(_CALLERS[name] for one in operation["security"] for name in one),
                 parameters=tuple(_parameters(openapi, operation)), fields=fields,
                 curl=_curl(openapi, server, path, method, operation), success=success, said=said["description"],
                 example=_pretty(content["example"]) if "example" in content else "",
@@ -126,8 +136,8 @@ def _fields(openapi: Mapping[str, Any], schema: Mapping[str, Any], prefix: str =
     resolved = _resolve(openapi, schema)
     for name, found in resolved.get("properties", {}).items():
         inner = _resolve(openapi, _present(found))
-        about = ". ".join(text.strip().rstrip(".") for text in (inner.get("description"), found.get("description"))
-                          if text and (text is not found.get("description") or inner is not found))
+        texts = dict.fromkeys((inner.get("description", ""), found.get("description", "")))
+        about = "  ".join(filter(None, texts))
         required = name in resolved.get("required", ())
         yield _Field(f"{prefix}{name}", inner["type"], required, about)
         yield from _fields(openapi, inner, f"{prefix}{name}.")

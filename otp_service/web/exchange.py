@@ -49,6 +49,12 @@ class Exchange:
 EXCHANGE: Final = web.RequestKey("exchange", Exchange)
 
 
+def peer_of(request: web.Request) -> str | None:
+    """Return the address at the other end of the socket, without a zone; None where it has none."""
+    peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+    return str(peer[0]).partition("%")[0] if isinstance(peer, tuple) else None
+
+
 def answer(body: bytes, status: int = 200) -> web.Response:
     """Answer JSON that is rendered already."""
     return web.Response(body=body, status=status, headers=_JSON_HEADERS)

@@ -12,6 +12,7 @@ import time
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
@@ -81,6 +82,7 @@ def _read_code(text: str) -> str:
     return code
 
 
+@lru_cache(maxsize=8192)
 def _read_address(text: str) -> str:
     """Return an address in its shortest form; an IPv4 address in IPv6 clothes (RFC 4291 section 2.5.5.2) is IPv4."""
     try:

@@ -143,12 +143,14 @@ def _schemas() -> dict[str, Any]:
 
 def _untitled(schema: Any) -> Any:
     """Leave out the titles that pydantic makes of names: they say nothing more."""
-    if isinstance(schema, dict):
-        return {
-            name: {member: _untitled(one) for member, one in value.items()} if name == "properties" else _untitled(value)
-            for name, value in schema.items() if name != "title"
-        }
-    return [_untitled(one) for one in schema] if isinstance(schema, list) else schema
+    if isinstance(schema, list):
+        return [_untitled(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    told = {name: _untitled(value) for name, value in schema.items() if name not in {"title", "properties"}}
+    if "properties" in schema:  # a member may be called "title"
+        told["properties"] = {name: _untitled(one) for name, one in schema["properties"].items()}
+    return told
 
 
 def _operation(operation: Operation, catalogue: Catalogue) -> dict[str, Any]:
@@ -156,7 +158,7 @@ def _operation(operation: Operation, catalogue: Catalogue) -> dict[str, Any]:
         "operationId": operation.id, "summary": operation.summary, "description": operation.about,
     }
     names = [*(("id",) if "{id}" in operation.path else ()), *(("wait",) if operation.id == "get" else ())]
-    names += [*(("key",) if operation.replay else ()), "language"]
+    names += [*(("key",) if operation.replay else ()), *(("language",) if operation.scope else ())]
     described["parameters"] = [{"$ref": f"#/components/parameters/{name}"} for name in names]
     if operation.body is not None:
         described["requestBody"] = {
@@ -199,12 +201,13 @@ def _example(operation: Operation) -> dict[str, Any]:
     pending = status is Status.PENDING
     finished_ms = None if pending else began_ms + 40_000
     sends = 2 if operation.id == "resend" else 1
+    sent_ms = began_ms + (sends - 1) * 60_000
     ownership = Ownership("match", "tttb", ASSURANCE_LEVELS[1], finished_ms)
     verification = Verification(
         id="7-k1-abcdefghijklmnopqrstuvwxyz", client="tinh-portal", purpose="registration", status=status, reason=None,
         locale="vi", reference="hs-2026-000123", phone_number="+84900000001", test=False, code_length=6,
         send_number=sends, created_at_ms=began_ms, expires_at_ms=began_ms + 900_000,
-        code_expires_at_ms=began_ms + 180_000, resend_at_ms=began_ms + 60_000 if pending else None,
+        code_expires_at_ms=sent_ms + 180_000, resend_at_ms=sent_ms + 60_000 if pending else None,
         sends_left=4 - sends if pending else 0, attempts_left=5 if pending else 0, delivery=Delivery.QUEUED,
         ownership=ownership if status is Status.VERIFIED else Ownership(), finished_at_ms=finished_ms,
         now_ms=began_ms,

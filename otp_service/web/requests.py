@@ -121,8 +121,9 @@ def read_start(
     """
     purpose = _purpose(raw, client, purposes)
     body, errors = _validate(StartBody, raw, also)
-    seen = {error.field for error in errors}
-    errors += (error for error in _purpose_errors(raw, purpose) if error.field not in seen)
+    if lacking := _purpose_errors(raw, purpose):
+        seen = {error.field for error in errors}
+        errors += [error for error in lacking if error.field not in seen]
     if body is None or purpose is None or errors:
         raise _refusal(errors)
     consent = body.consent

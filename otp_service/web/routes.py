@@ -86,6 +86,7 @@ class Operation:
     private: bool = False
 
 
+#: The hottest first: aiohttp tries the paths that begin alike in this order.
 OPERATIONS: Final = (
     Operation(
         id="start", method="POST", path=VERIFICATIONS, scope=Scope.VERIFY, body=StartBody, replay=True,
@@ -94,20 +95,6 @@ OPERATIONS: Final = (
               "purpose: a new start ends the older one as `cancelled`.",
         success=201, said="Started.", answer=VerificationAnswer, invalid=_BODY,
         refusals=(*_CALLER, PhoneNotMobile, RateLimited, *_REPLAY, *_ANY),
-    ),
-    Operation(
-        id="get", method="GET", path=VERIFICATION, scope=Scope.READ, browser=True,
-        summary="Read a verification, or wait until it is final",
-        about="Changes nothing.  `wait` holds the answer until the status is final, at most that many seconds.",
-        said="As it stands now.", answer=VerificationAnswer, invalid=(422,), refusals=(*_CALLER, NotFound, *_ANY),
-    ),
-    Operation(
-        id="resend", method="POST", path=f"{VERIFICATION}/resend", scope=Scope.VERIFY, browser=True, body=ResendBody,
-        body_optional=True, replay=True,
-        summary="“Gửi lại OTP”: send a new code",
-        about="The new code replaces the one before; the attempts stay.",
-        success=202, said="A further SMS is queued durably.", answer=VerificationAnswer, invalid=_BODY,
-        refusals=(*_CALLER, NotFound, AlreadyFinal, SendsExhausted, ResendTooSoon, RateLimited, *_REPLAY, *_ANY),
     ),
     Operation(
         id="check", method="POST", path=f"{VERIFICATION}/check", scope=Scope.VERIFY, browser=True, body=CheckBody,
@@ -121,6 +108,20 @@ OPERATIONS: Final = (
             *_CALLER, NotFound, AlreadyFinal, Locked, CodeExpired, GuessTooSoon, RateLimited, WrongCode, *_REPLAY,
             *_ANY,
         ),
+    ),
+    Operation(
+        id="resend", method="POST", path=f"{VERIFICATION}/resend", scope=Scope.VERIFY, browser=True, body=ResendBody,
+        body_optional=True, replay=True,
+        summary="“Gửi lại OTP”: send a new code",
+        about="The new code replaces the one before; the attempts stay.",
+        success=202, said="A further SMS is queued durably.", answer=VerificationAnswer, invalid=_BODY,
+        refusals=(*_CALLER, NotFound, AlreadyFinal, SendsExhausted, ResendTooSoon, RateLimited, *_REPLAY, *_ANY),
+    ),
+    Operation(
+        id="get", method="GET", path=VERIFICATION, scope=Scope.READ, browser=True,
+        summary="Read a verification, or wait until it is final",
+        about="Changes nothing.  `wait` holds the answer until the status is final, at most that many seconds.",
+        said="As it stands now.", answer=VerificationAnswer, invalid=(422,), refusals=(*_CALLER, NotFound, *_ANY),
     ),
     Operation(
         id="cancel", method="DELETE", path=VERIFICATION, scope=Scope.VERIFY,

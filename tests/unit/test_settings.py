@@ -104,6 +104,7 @@ def test_the_shipped_limits_are_those_of_the_design() -> None:
         Limit(limits.PHONE_SENDS_TOTAL, 20, DAY_S),
         Limit(limits.PHONE_ASSISTED_SENDS, 10, DAY_S),
         Limit(limits.PHONE_FAILURES, 100, 30 * DAY_S),
+        Limit(limits.PHONE_BLOCK_FAILURES, 30, 30 * DAY_S),
         Limit(limits.PHONE_OWNERSHIP_CHECKS, 5, DAY_S),
         Limit(limits.ID_OWNERSHIP_CHECKS, 5, DAY_S),
         Limit(limits.ADDRESS_SENDS, 60, 3600, 30),

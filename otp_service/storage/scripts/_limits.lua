@@ -1,10 +1,11 @@
 -- Shared: sliding logs in a phone's hash, and rates.
 --
 -- The phone's hash `p:<name>`:
---   s:<send>    "<ms>,<block>,<group>,<1 when a success followed>"   one SMS; <send> is its verification and number
+--   s:<id>:<n>  "<ms>,<block>,<group>,<1 when a success followed>"   one SMS: verification and send number
 --   o:<id>      "<ms>"                                                one ownership check
 --   l:<client>:<purpose>  id of the live verification
 --   f, ft       consecutive failures, and when the last was
+--   b:<block>   "<failures>,<ms of the last>"                      those of verifications that one address block started
 -- Every limit answers three numbers: state (0 allowed, 1 refused, 2 would refuse), how much is used, retry in ms.
 
 local DAY_MS = 24 * 3600 * 1000
@@ -13,9 +14,9 @@ local FAILURES_FREE = 9
 local FAILURES_MS = 30 * DAY_MS
 local WAITS_MIN = {1, 2, 4, 8, 15}
 
--- The id of one send in the log: enough of the verification's random part to be unique within a phone.
+-- The id of one send in the log.
 local function send_id(id, number)
-  return 's:' .. string.sub(id, -14) .. ':' .. number
+  return 's:' .. id .. ':' .. number
 end
 
 local function entries(phone)
@@ -35,6 +36,13 @@ end
 local function failures(fields, now)
   if not fields.f or now - tonumber(fields.ft) >= FAILURES_MS then return 0, 0 end
   return tonumber(fields.f), tonumber(fields.ft)
+end
+
+local function forget_failures(key, fields)
+  redis.call('HDEL', key, 'f', 'ft')
+  for field in pairs(fields) do
+    if string.sub(field, 1, 2) == 'b:' then redis.call('HDEL', key, field) end
+  end
 end
 
 -- How long until the next guess, in ms: 0 when it may be made now.
@@ -63,8 +71,16 @@ local function cap(times, now, count, period, enforce)
   return verdict(true, #inside, frees, enforce)
 end
 
+-- The consecutive failures that verifications started from one address block have added, and when the last was.
+local function block_failures(fields, block, now)
+  local count, last = string.match(fields['b:' .. block] or '', '^(%d+),(%d+)$')
+  if not count or now - tonumber(last) >= FAILURES_MS then return 0, 0 end
+  return tonumber(count), tonumber(last)
+end
+
 -- The limits of one more SMS to a phone.  `argv[at…]`: cooldown (ms, enforce), then sends, block, total, each
--- (count, period, enforce).  Returns five answers: failures, cooldown, sends, block, total.
+-- (count, period, enforce), then failures of the block (count, enforce).  Returns six answers: failures, cooldown,
+-- sends, block, total, failures of the block.
 local function phone_limits(sends, fields, now, group, block, argv, at)
   local count, last = failures(fields, now)
   local blocked = count >= FAILURES_MAX
@@ -81,6 +97,9 @@ local function phone_limits(sends, fields, now, group, block, argv, at)
   answers[3] = cap(mine, now, argv[at + 2], argv[at + 3], argv[at + 4])
   answers[4] = block == '' and {0, 0, 0} or cap(near, now, argv[at + 5], argv[at + 6], argv[at + 7])
   answers[5] = cap(all, now, argv[at + 8], argv[at + 9], argv[at + 10])
+  local near_count, near_last = block_failures(fields, block, now)
+  local stranger = block ~= '' and near_count >= tonumber(argv[at + 11])
+  answers[6] = verdict(stranger, near_count, stranger and near_last + FAILURES_MS - now or 0, argv[at + 12])
   return answers
 end
 
@@ -90,12 +109,12 @@ local function rate(key, now, emission, tolerance, enforce)
   local tat = math.max(now, tonumber(redis.call('GET', key) or 0) or 0)
   local arrival = tat + emission
   local early = arrival - tolerance - now
-  if early > 0.0005 then return verdict(true, math.floor(tolerance / emission + 0.5), early, enforce), nil end
+  if early > 0.01 then return verdict(true, math.floor(tolerance / emission + 0.5), early, enforce), nil end
   return verdict(false, math.ceil((arrival - now) / emission - 0.0005), 0), arrival
 end
 
 local function spend_rate(key, now, arrival)
-  if arrival then redis.call('SET', key, string.format('%.3f', arrival), 'PX', math.ceil(arrival - now) + 1000) end
+  if arrival then redis.call('SET', key, string.format('%.4f', arrival), 'PX', math.ceil(arrival - now) + 1000) end
 end
 
 local function refused(answers)

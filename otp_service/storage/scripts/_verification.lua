@@ -10,7 +10,7 @@
 --   n send number   k sends that count   S sends allowed   g guesses made   m guesses allowed
 --   cm code validity (ms)   cl digits of a code
 --   d digest of the code   D digest of the code before it, good until X
---   y delivery q queued, s sent, d delivered, f failed   ac a gateway took one   mb one may have been taken
+--   y delivery q queued, s sent, d delivered, f failed   ac a gateway took one   mb the last send that may have been taken
 --   L lease of the send in hand "<send number>,<until ms>"   ln highest send number ever leased
 --   o ownership is checked   A assisted   ot time for ownership (ms)   od inline deadline + 2 s (ms)
 --   w ownership m match, x mismatch, n not_available, e error   ws source  wa assurance  wt checked at
@@ -41,6 +41,7 @@ local function overdue(v)
 end
 
 -- Ends a verification and shrinks it to a tombstone: the sealed ID numbers and every code digest go.
+-- `v.ended` tells the caller that this very call ended it: such an end is counted once.
 local function finish(P, id, v, status, reason, now)
   local key = P .. 'v:' .. id
   redis.call('HSET', key, 's', status, 'f', now)
@@ -52,7 +53,7 @@ local function finish(P, id, v, status, reason, now)
   if v.s == 'o' then redis.call('ZREM', P .. 'ask', id) end
   local phone, field = P .. 'p:' .. v.h, 'l:' .. v.c .. ':' .. v.u
   if redis.call('HGET', phone, field) == id then redis.call('HDEL', phone, field) end
-  v.s, v.q, v.f = status, reason, string.format('%d', now)
+  v.s, v.q, v.ended = status, reason, 1
 end
 
 -- Loads a record for a caller, as a table and as it was read; nil when there is none or it is another client's.
@@ -66,6 +67,11 @@ local function meet(P, id, client, now)
     finish(P, id, v, status, reason, now)
   end
   return v, as_read
+end
+
+-- Loads a record without regard to deadlines; an empty table when there is none.
+local function load(P, id)
+  return pairs_of(redis.call('HGETALL', P .. 'v:' .. id))
 end
 
 -- A flat copy of the record, as it stands now.

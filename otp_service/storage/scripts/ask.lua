@@ -4,13 +4,13 @@
 -- @use _clock _verification _limits
 -- KEYS  1 v:<id>  2… log of the ID number, current name first
 -- ARGV  1 now_ms  2 id  3 phone: count, period ms, enforce  6 ID number: count, period ms, enforce
--- Returns {outcome, now, record, answers, sealed extra or ""}; outcome is go, refused, settled or not_found.
+-- Returns {outcome, now, record, answers, sealed extra or "", 1 when this call ended it}; outcome is go, refused, settled or not_found.
 -- Time in ms.  Cost O(checks in a day).  Slot: the phone's shard; the ID number's log joins on a single server.
 local now, id = clock(ARGV[1]), ARGV[2]
 local P = prefix(KEYS[1])
 local v = meet(P, id, '', now)
 if not v then return {'not_found', now, {}, {}, ''} end
-if v.s ~= 'o' then return {'settled', now, record(P, id), {}, ''} end
+if v.s ~= 'o' then return {'settled', now, record(P, id), {}, '', v.ended or 0} end
 
 for at = 3, #KEYS do
   if redis.call('EXISTS', KEYS[at]) == 1 and redis.call('EXISTS', KEYS[2]) == 0 then
@@ -32,7 +32,7 @@ local answers = {
 }
 if refused(answers) then
   finish(P, id, v, 'r', 'u', now)
-  return {'refused', now, record(P, id), flat(answers), ''}
+  return {'refused', now, record(P, id), flat(answers), '', 1}
 end
 for field, value in pairs(fields) do
   if string.sub(field, 1, 2) == 'o:' and tonumber(value) <= now - DAY_MS then redis.call('HDEL', phone, field) end

@@ -4,7 +4,7 @@
 -- KEYS  1 v:<id>  2 replay record or ""  3 address rate or ""
 -- ARGV  1 now_ms  2 id  3 client  4 nonce  5 body digest or ""  6 digest of the guess
 --       7… rate of the address (emission ms, tolerance ms, enforce)
--- Returns {outcome, now, record, number, answers, status}:
+-- Returns {outcome, now, record, number, answers, status, 1 when this call ended it}:
 --   ok, replay, not_found, reused, final (also while ownership is being checked), locked, expired;
 --   wrong (number: attempts left), locked_now, too_soon (number: ms to wait), refused (by the address's rate).
 -- With ok the record is as it was read before, and `status` is what it has become.
@@ -24,7 +24,7 @@ if before == 'ok' then return {'replay', now, record(P, id), 0, {}} end
 if before == 'locked_now' then return {'locked_now', now, brief, 0, {}} end
 if before then return {'wrong', now, brief, tonumber(before), {}} end
 if v.s == 'l' then return {'locked', now, brief, 0, {}} end
-if v.s ~= 'p' then return {'final', now, record(P, id), 0, {}} end
+if v.s ~= 'p' then return {'final', now, record(P, id), 0, {}, '', v.ended or 0} end
 if now >= tonumber(v.x) then return {'expired', now, record(P, id), 0, {}} end
 
 local phone = P .. 'p:' .. v.h
@@ -42,6 +42,11 @@ end
 if ARGV[6] ~= v.d and not (v.D and now < tonumber(v.X) and ARGV[6] == v.D) then
   local guesses = redis.call('HINCRBY', KEYS[1], 'g', 1)
   redis.call('HSET', phone, 'f', count + 1, 'ft', now)
+  if v.a and v.a ~= '' then
+    local field = 'b:' .. v.a
+    local near = block_failures({[field] = redis.call('HGET', phone, field)}, v.a, now)
+    redis.call('HSET', phone, field, near + 1 .. ',' .. now)
+  end
   keep_phone(phone, true)
   local left = tonumber(v.m) - guesses
   if left > 0 then
@@ -54,8 +59,8 @@ if ARGV[6] ~= v.d and not (v.D and now < tonumber(v.X) and ARGV[6] == v.D) then
 end
 
 -- Possession is proven: the phone's failures are forgotten, and its sends no longer count as unanswered.
-if found[1] then redis.call('HDEL', phone, 'f', 'ft') end
-local sends = entries(redis.call('HGETALL', phone))
+local sends, fields = entries(redis.call('HGETALL', phone))
+if fields.f then forget_failures(phone, fields) end
 for _, send in ipairs(sends) do
   if send.group == v.G and not send.ok then
     redis.call('HSET', phone, send.field, send.time .. ',' .. send.block .. ',' .. send.group .. ',1')
@@ -74,4 +79,4 @@ else
 end
 remember(P, ARGV[4], 'ok')
 keep(KEYS[2], ARGV[5], id)
-return {'ok', now, as_read, 0, flat(answers), v.s}
+return {'ok', now, as_read, 0, flat(answers), v.s, v.ended or 0}

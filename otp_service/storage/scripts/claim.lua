@@ -10,10 +10,10 @@
 local now, id, number = clock(ARGV[1]), ARGV[2], ARGV[3]
 local P = prefix(KEYS[1])
 if #redis.call('XRANGE', KEYS[2], ARGV[4], ARGV[4]) == 0 then return {'done', now, {}, 0} end
-local v = meet(P, id, '', now)
-local valid = v and v.s == 'p' and v.n == number and now < tonumber(v.x)
+local v = load(P, id)
+local valid = v.s == 'p' and v.n == number and now < tonumber(v.x)
 if not valid then
-  if v then
+  if v.s then
     if tonumber(number) > tonumber(v.ln or 0) then
       refund_send(P, P .. 'p:' .. v.h, id, number)
       if v.n == number and v.y == 'q' then redis.call('HSET', KEYS[1], 'y', 'f') end

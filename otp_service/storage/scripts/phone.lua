@@ -17,7 +17,8 @@ end
 if ARGV[2] == '1' then
   for field in pairs(fields) do
     local kind = string.sub(field, 1, 2)
-    if kind == 's:' or kind == 'o:' or field == 'f' or field == 'ft' then redis.call('HDEL', KEYS[1], field) end
+    if kind == 's:' or kind == 'o:' then redis.call('HDEL', KEYS[1], field) end
   end
+  forget_failures(KEYS[1], fields)
 end
 return {now, count, guess_wait(count, last, now), recent, #live_ids}

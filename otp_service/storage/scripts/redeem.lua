@@ -9,8 +9,8 @@
 -- Time in ms.  Cost O(fields).  Slot: the phone's shard.
 local now, id = clock(ARGV[1]), ARGV[2]
 local P = prefix(KEYS[1])
-local v = meet(P, id, ARGV[3], now)
-if not v then return {'not_found', now, {}} end
+local v = load(P, id)
+if v.c ~= ARGV[3] then return {'not_found', now, {}} end
 local kept, other = replayed(KEYS[2], ARGV[5])
 if other then return {'reused', now, {}} end
 local before = seen(P, ARGV[4])

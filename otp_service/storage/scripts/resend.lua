@@ -4,9 +4,10 @@
 -- KEYS  1 v:<id>  2 replay record or ""  3 address rate or ""  4 client rate  5 service rate
 -- ARGV  1 now_ms  2 id  3 client  4 nonce  5 body digest or ""  6 the send number the caller made a code for
 --       7 digest of that code  8 grace ms of the code before  9 queue cap  10 address block of a browser or ""
---       11… cooldown (ms, enforce), sends, block, total (count, period ms, enforce each)                   [11 values]
---       22… rates of address, client, service (emission ms, tolerance ms, enforce each)                     [9 values]
--- Returns {outcome, now, record, answers}; outcome is ok, replay, reused, not_found, final, exhausted, refused, busy,
+--       11… cooldown (ms, enforce), sends, block, total (count, period ms, enforce each),
+--           failures of the block (count, enforce)                                                         [13 values]
+--       24… rates of address, client, service (emission ms, tolerance ms, enforce each)                     [9 values]
+-- Returns {outcome, now, record, answers, 1 when this call ended it}; outcome is ok, replay, reused, not_found, final, exhausted, refused, busy,
 -- or stale (the send number has moved on: read again).
 -- Time in ms.  Cost O(sends of the phone in a day).  Slot: the phone's shard; rates and replay as in start.lua.
 local now, id = clock(ARGV[1]), ARGV[2]
@@ -17,7 +18,7 @@ local v = meet(P, id, ARGV[3], now)
 if not v then return {'not_found', now, {}, {}} end
 if other then return {'reused', now, {}, {}} end
 if kept or seen(P, ARGV[4]) then return {'replay', now, record(P, id), {}} end
-if v.s ~= 'p' then return {'final', now, record(P, id), {}} end
+if v.s ~= 'p' then return {'final', now, record(P, id), {}, v.ended or 0} end
 if tonumber(v.k) >= tonumber(v.S) then return {'exhausted', now, record(P, id), {}} end
 
 local phone = P .. 'p:' .. v.h
@@ -26,10 +27,10 @@ local block = ARGV[10] ~= '' and ARGV[10] or (v.a or '')
 if v.G == 'a' then block = '' end
 local answers = phone_limits(sends, fields, now, v.G, block, ARGV, 11)
 local address, address_at = {0, 0, 0}, nil
-if KEYS[3] ~= '' then address, address_at = rate(KEYS[3], now, ARGV[22], ARGV[23], ARGV[24]) end
-local client, client_at = rate(KEYS[4], now, ARGV[25], ARGV[26], ARGV[27])
-local service, service_at = rate(KEYS[5], now, ARGV[28], ARGV[29], ARGV[30])
-answers[6], answers[7], answers[8] = address, client, service
+if KEYS[3] ~= '' then address, address_at = rate(KEYS[3], now, ARGV[24], ARGV[25], ARGV[26]) end
+local client, client_at = rate(KEYS[4], now, ARGV[27], ARGV[28], ARGV[29])
+local service, service_at = rate(KEYS[5], now, ARGV[30], ARGV[31], ARGV[32])
+answers[7], answers[8], answers[9] = address, client, service
 if refused(answers) then return {'refused', now, record(P, id), flat(answers)} end
 if tonumber(v.n) + 1 ~= tonumber(ARGV[6]) then return {'stale', now, record(P, id), {}} end
 if redis.call('XLEN', P .. 'sms') >= tonumber(ARGV[9]) then return {'busy', now, {}, {}} end

@@ -9,22 +9,22 @@
 -- Time in ms.  Cost O(fields).  Slot: the phone's shard.
 local now, id, number, outcome = clock(ARGV[1]), ARGV[2], ARGV[3], ARGV[6]
 local P = prefix(KEYS[1])
-local v = meet(P, id, '', now)
-if v then
+local v = load(P, id)
+if v.s then
   if ARGV[7] == '1' then
-    redis.call('HSET', KEYS[1], 'mb', 1)
-    v.mb = '1'
+    redis.call('HSET', KEYS[1], 'mb', number)
+    v.mb = number
   end
   if outcome == 'a' then
     redis.call('HSET', KEYS[1], 'ac', 1)
     if v.n == number and v.y ~= 'd' then redis.call('HSET', KEYS[1], 'y', 's') end
   elseif outcome == 'f' then
-    if not v.mb then
+    if v.mb ~= number then
       refund_send(P, P .. 'p:' .. v.h, id, number)
       if v.s == 'p' and v.n == number then redis.call('HSET', KEYS[1], 'ra', now) end
     end
     if v.n == number and v.y == 'q' then redis.call('HSET', KEYS[1], 'y', 'f') end
-  elseif live(v) then
+  elseif v.s == 'p' then
     redis.call('HSET', KEYS[1], 'L', number .. ',' .. (now + tonumber(ARGV[8])))
     return {now, 0}
   end

@@ -3,31 +3,31 @@
 -- @use _clock _verification
 -- KEYS  1 v:<id>  2… log of the ID number, every name
 -- ARGV  1 now_ms  2 id  3 outcome m, x, n or e  4 source  5 assurance or ""  6 ms until the next try after an error
--- Returns {outcome, now, record}; outcome is ok (settled now), waits (asked again later) or settled (was before).
+-- Returns {outcome, now, record, 1 when this call ended it}; outcome is ok (settled now), waits (asked again later) or settled (was before).
 -- A refund removes the entries by the verification's id, so that a second one does nothing.
 -- Time in ms.  Cost O(fields).  Slot: the phone's shard; the ID number's log joins on a single server.
 local now, id = clock(ARGV[1]), ARGV[2]
 local P = prefix(KEYS[1])
 local v = meet(P, id, '', now)
-if not v or v.s ~= 'o' then return {'settled', now, record(P, id)} end
+if not v or v.s ~= 'o' then return {'settled', now, record(P, id), v and v.ended or 0} end
 
 local outcome = ARGV[3]
 redis.call('HSET', KEYS[1], 'w', outcome, 'ws', ARGV[4], 'wa', ARGV[5], 'wt', now)
 v.w = outcome
 if outcome == 'm' then
   finish(P, id, v, 'v', nil, now)
-  return {'ok', now, record(P, id)}
+  return {'ok', now, record(P, id), 1}
 end
 if outcome == 'x' then
   finish(P, id, v, 'r', 'm', now)
-  return {'ok', now, record(P, id)}
+  return {'ok', now, record(P, id), 1}
 end
 redis.call('HDEL', P .. 'p:' .. v.h, 'o:' .. id)
 for at = 2, #KEYS do redis.call('ZREM', KEYS[at], id) end
 if outcome == 'n' then
   if not v.A then
     finish(P, id, v, 'r', 'n', now)
-    return {'ok', now, record(P, id)}
+    return {'ok', now, record(P, id), 1}
   end
   redis.call('ZREM', P .. 'ask', id)
   return {'waits', now, record(P, id)}

@@ -5,9 +5,10 @@
 --       6… phone hash, current name first
 -- ARGV  1 now_ms  2 id (also the nonce)  3 client  4 purpose  5 send group  6 address block or ""  7 body digest or ""
 --       8 life_ms  9 queue cap  10 sealed extra or ""
---       11… cooldown (ms, enforce), sends, block, total (count, period ms, enforce each)                   [11 values]
---       22… rates of address, client, service (emission ms, tolerance ms, enforce each)                     [9 values]
---       31 code validity ms  32… fields and values of the record
+--       11… cooldown (ms, enforce), sends, block, total (count, period ms, enforce each),
+--           failures of the block (count, enforce)                                                         [13 values]
+--       24… rates of address, client, service (emission ms, tolerance ms, enforce each)                     [9 values]
+--       33 code validity ms  34… fields and values of the record
 -- Returns {outcome, now, id, record (of a replay), answers, status the older live verification ended with or ""};
 -- outcome is ok, replay, reused, refused or busy.
 -- Time in ms.  Cost O(sends of the phone in a day).  Slot: the phone's shard; the rates and the replay record join on a
@@ -28,10 +29,10 @@ local sends, fields = entries(redis.call('HGETALL', phone))
 local answers = phone_limits(sends, fields, now, ARGV[5], ARGV[6], ARGV, 11)
 local address, client, service = {0, 0, 0}, nil, nil
 local address_at, client_at, service_at
-if KEYS[3] ~= '' then address, address_at = rate(KEYS[3], now, ARGV[22], ARGV[23], ARGV[24]) end
-client, client_at = rate(KEYS[4], now, ARGV[25], ARGV[26], ARGV[27])
-service, service_at = rate(KEYS[5], now, ARGV[28], ARGV[29], ARGV[30])
-answers[6], answers[7], answers[8] = address, client, service
+if KEYS[3] ~= '' then address, address_at = rate(KEYS[3], now, ARGV[24], ARGV[25], ARGV[26]) end
+client, client_at = rate(KEYS[4], now, ARGV[27], ARGV[28], ARGV[29])
+service, service_at = rate(KEYS[5], now, ARGV[30], ARGV[31], ARGV[32])
+answers[7], answers[8], answers[9] = address, client, service
 if refused(answers) then return {'refused', now, id, {}, flat(answers), ''} end
 if redis.call('XLEN', P .. 'sms') >= tonumber(ARGV[9]) then return {'busy', now, id, {}, {}, ''} end
 
@@ -41,12 +42,12 @@ local older, ended = fields[slot], ''
 if older then
   local v = meet(P, older, '', now)
   if v and live(v) then finish(P, older, v, 'c', nil, now) end
-  if v and v.f == string.format('%d', now) then ended = v.s end
+  if v and v.ended then ended = v.s end
 end
 local expires = now + tonumber(ARGV[8])
 redis.call('HSET', KEYS[1], 's', 'p', 'c', ARGV[3], 'u', ARGV[4], 'G', ARGV[5], 'h', string.sub(phone, 13),
   'b', now, 'e', expires, 'n', 1, 'k', 1, 'g', 0, 'y', 'q', 'ra', now + tonumber(ARGV[11]), 'a', ARGV[6],
-  'cm', ARGV[31], 'x', now + tonumber(ARGV[31]), unpack(ARGV, 32))
+  'cm', ARGV[33], 'x', now + tonumber(ARGV[33]), unpack(ARGV, 34))
 redis.call('PEXPIRE', KEYS[1], tonumber(ARGV[8]) + TOMBSTONE_MS)
 if ARGV[10] ~= '' then redis.call('SET', P .. 'x:' .. id, ARGV[10], 'PX', tonumber(ARGV[8]) + 3600000) end
 redis.call('HSET', phone, slot, id)

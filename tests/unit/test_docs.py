@@ -1,0 +1,493 @@
+"""The documents say what the code does: tables, commands, links, names, and examples that are run as they stand."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import tomllib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import typer
+from fakeredis import FakeAsyncRedis
+from web_harness import ID_NUMBER, KEY, PHONE, START, Web, serve
+
+from otp_service import plugins
+from otp_service.cli import _WELCOME
+from otp_service.cli import app as command_line
+from otp_service.core import errors
+from otp_service.core.evidence import ASSURANCE_LEVELS, OwnershipOutcome
+from otp_service.core.keyring import SHARDS
+from otp_service.core.limits import FAILURE_WAITS_MIN, LIMIT_KINDS, Limit
+from otp_service.core.ports import RETRYABLE, OwnershipSource, SendResult, SmsGateway
+from otp_service.core.verification import OwnershipPolicy, Purpose, Reason, Status
+from otp_service.settings import Settings, load_settings
+from otp_service.settings.sources import _path_of
+from otp_service.storage import keys, scripts
+from otp_service.telemetry.metrics import Metrics
+from otp_service.web.answers import ClaimsAnswer, VerificationAnswer
+from otp_service.web.requests import _LATER, StartBody
+from otp_service.web.routes import OPERATIONS
+
+ROOT = Path(__file__).parents[2]
+README, README_VI = ROOT / "README.md", ROOT / "README.vi.md"
+API, ARCHITECTURE, OPERATIONS_PAGE = (ROOT / "docs" / f"{name}.md" for name in ("api", "architecture", "operations"))
+GATEWAY_PAGE = ROOT / "docs" / "how-to-add-an-sms-gateway.md"
+SOURCE_PAGE = ROOT / "docs" / "how-to-add-an-ownership-source.md"
+PAGES = (README, README_VI, *sorted((ROOT / "docs").glob("*.md")))
+
+YES_NO = {README: ("yes", "no"), README_VI: ("có", "không")}
+
+#: Refusals of the contract that this version has no occasion for; the API page says so.
+LATER = {"proof_required", "official_not_allowed"}
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+each_readme = pytest.mark.parametrize("page", [README, README_VI], ids=lambda page: page.name)
+
+
+# -- reading Markdown --------------------------------------------------------------------------------------------------
+
+
+def text_of(page: Path) -> str:
+    """Return a page's text."""
+    return page.read_text("utf-8")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the code blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL)
+
+
+def prose(page: Path) -> str:
+    """Return a page without its code blocks."""
+    return re.sub(r"^```.*?^```", "", text_of(page), flags=re.MULTILINE | re.DOTALL)
+
+
+def table(page: Path, title: str) -> list[list[str]]:
+    """Return the cells of the table whose first column has this title, backticks left out of the first cells."""
+    lines = text_of(page).splitlines()
+    start = next(at for at, line in enumerate(lines) if line.startswith(f"| {title} |"))
+    rows = []
+    for line in lines[start + 2:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def first_names(page: Path, title: str) -> list[str]:
+    """Return the code names of a table's first column."""
+    return [name for row in table(page, title) for name in re.findall(r"`([^`]+)`", row[0])]
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what a link may point to in a page, as GitHub names headings."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+# -- links, commands, names --------------------------------------------------------------------------------------------
+
+
+@each_page
+def test_links_resolve(page: Path) -> None:
+    """Each link to a file of ours finds it, and each anchor its heading."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if target.startswith(("https://", "http://")):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = (page.parent / name).resolve() if name else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target
+
+
+def commands() -> Iterator[tuple[str, set[str]]]:
+    """Give each command of the command line with its options."""
+    group = typer.main.get_command(command_line)
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        for inner_name, inner in getattr(command, "commands", {"": command}).items():
+            yield f"{name} {inner_name}".strip(), {option for one in inner.params for option in one.opts}
+
+
+@each_page
+def test_commands_exist(page: Path) -> None:
+    """Whatever a page tells people to run exists, with its options; so do the targets of make."""
+    known = dict(commands())
+    groups = {name.split()[0] for name in known if " " in name}
+    for first, second, rest in re.findall(r"(?<!/)otp-service ([a-z]+)(?: ([a-z]+))?([^`\n|&]*)", text_of(page)):
+        name = f"{first} {second}".strip() if first in groups else first
+        assert name in known or name in groups
+        assert set(re.findall(r"--[a-z-]+", rest)) <= known.get(name, set()), name
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^|DATA_DIR=\S+ )make ([a-z]+)", text_of(page), re.MULTILINE)) <= targets
+
+
+@each_readme
+def test_every_command_is_in_the_readme(page: Path) -> None:
+    """The table of commands lists every command, and nothing else."""
+    told = first_names(page, "Command" if page is README else "Lệnh")
+    assert sorted(name for name, _ in commands()) == sorted(
+        re.sub(r" [A-Z]+$", "", name.removeprefix("otp-service ")) for name in told
+    )
+
+
+@each_page
+def test_environment_variables_exist(page: Path) -> None:
+    """Each variable that a page names is a setting of default.toml; options are the plugins' own."""
+    shipped = tomllib.loads((ROOT / "config" / "default.toml").read_text("utf-8"))
+    for variable in re.findall(r"\bOTP__[A-Z0-9_]+", text_of(page)):
+        (*tables, name), _ = _path_of(variable)
+        if "options" in tables or variable == "OTP__SECTION__NAME":
+            continue
+        found: Any = shipped
+        for part in tables:
+            found = found[part]
+        assert name in found, variable
+
+
+def test_metrics_exist(settings: Settings) -> None:
+    """The table of metrics lists all of ours, and the queries use no others."""
+    metrics = Metrics(
+        purposes=settings.purposes, limits=LIMIT_KINDS, gateways=["g"], sources=["s"], scripts=["x"], routes=["/"],
+    )
+    metrics.http_request("/", "GET", 200, 0)
+    known = {
+        family.name + ("_total" if family.type == "counter" else "")
+        for family in metrics.registry.collect() if family.name.startswith("otp_")
+    }
+    rows = table(OPERATIONS_PAGE, "Metric")
+    assert known == {row[0].strip("`") for row in rows}
+    used = set(re.findall(r"\botp_[a-z_]+", "\n".join((*blocks(OPERATIONS_PAGE, "promql"), prose(OPERATIONS_PAGE)))))
+    assert used <= known | {f"{name}_bucket" for name in known}
+
+
+@each_page
+def test_json_blocks_are_json(page: Path) -> None:
+    """Each example of JSON can be read, and each of TOML."""
+    for block in blocks(page, "json"):
+        json.loads(block)
+    for block in blocks(page, "toml"):
+        tomllib.loads(block)
+
+
+# -- the two READMEs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    """Read the settings that are shipped."""
+    return load_settings(ROOT / "config", environ={})
+
+
+def purpose_row(purpose: Purpose, yes: str, no: str) -> list[str]:
+    """Write a purpose as its row, without the sentence."""
+    waits = f"{purpose.ownership_timeout_s} s" if purpose.ownership is not OwnershipPolicy.NEVER else "–"
+    return [
+        f"`{purpose.name}`", f"`{purpose.ownership}`", yes if purpose.assisted else no, str(purpose.code.length),
+        f"{purpose.code.validity_s} s", str(purpose.max_attempts), str(purpose.max_resends), f"{purpose.life_s} s",
+        waits,
+    ]
+
+
+def limit_row(limit: Limit) -> list[str]:
+    """Write a limit as its row, without the sentence."""
+    size, unit = next(
+        (size, unit) for size, unit in ((86_400 * 2, "d"), (3600, "h"), (1, "s")) if limit.period_s >= size
+    )
+    period = f"{limit.period_s / (86_400 if unit == 'd' else size):g} {unit}"
+    return [
+        f"`{limit.name}`", limit.kind.subject.value, str(limit.count), period, str(limit.burst or "–"),
+        f"`{limit.mode}`",
+    ]
+
+
+@each_readme
+def test_the_table_of_purposes_is_what_is_shipped(page: Path, settings: Settings) -> None:
+    """Each purpose of default.toml stands in the table with its numbers, in the same order."""
+    rows = table(page, "Purpose" if page is README else "Mục đích")
+    assert [purpose_row(purpose, *YES_NO[page]) for purpose in settings.purposes.values()] == [row[:-1] for row in rows]
+    assert not any(one.code.previous_code_grace_s or one.consent_required for one in settings.purposes.values())
+
+
+@each_readme
+def test_the_table_of_limits_is_what_is_shipped(page: Path, settings: Settings) -> None:
+    """Each limit of default.toml stands in the table with its numbers, in the same order."""
+    rows = table(page, "Limit" if page is README else "Giới hạn")
+    assert [limit_row(limit) for limit in settings.limits] == [row[:-1] for row in rows]
+    waits = ", ".join(map(str, FAILURE_WAITS_MIN[:-1]))
+    assert waits in next(row[-1] for row in rows if row[0] == "`phone_failures`")
+
+
+@each_readme
+def test_every_status_is_told_to_the_citizen(page: Path) -> None:
+    """Each status and each reason that this version gives has its row, and each code there exists."""
+    told = set(first_names(page, "Answer" if page is README else "Câu trả lời"))
+    assert {*Status, *(set(Reason) - {Reason.RISK})} <= told
+    assert told <= {*Status, *Reason, *problem_codes()}
+
+
+def test_both_readmes_say_the_same() -> None:
+    """The Vietnamese page has the same sections, examples, tables and links as the English one."""
+    for pattern in (r"^(#+) ", r"\]\(((?:docs|config)/[^)]+)\)", r"^\| (`[^|]+`)", r"^(\* \*\*)"):
+        assert re.findall(pattern, text_of(README), re.MULTILINE) == re.findall(
+            pattern, text_of(README_VI), re.MULTILINE,
+        )
+    for language in ("sh", "python"):
+        assert blocks(README, language) == blocks(README_VI, language)
+    assert blocks(README, "text")[:3] == blocks(README_VI, "text")[:3]
+
+
+@each_readme
+def test_the_house_stands_as_drawn(page: Path) -> None:
+    """Each file and folder of the drawing exists."""
+    parent = ROOT
+    for line in blocks(page, "text")[3].splitlines():
+        name = line.split()[0]
+        inner = line.startswith(" ")
+        assert (parent / name if inner else ROOT / name).exists(), name
+        if not inner:
+            parent = ROOT / name
+
+
+def test_the_readme_quotes_the_demo() -> None:
+    """What `make run` prints stands in the README word for word."""
+    quoted = blocks(README, "text")[0]
+    welcome = _WELCOME.format(base="http://127.0.0.1:8080", data_dir=".data").strip().splitlines()
+    assert "\n".join(welcome[:6]) in quoted
+    assert "setting up .venv (once, about a minute)" in quoted
+    assert 'echo "setting up .venv (once, about a minute)"' in (ROOT / "Makefile").read_text()
+
+
+# -- examples that run -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def service(fake_redis: FakeAsyncRedis) -> AsyncIterator[Web]:
+    """Run the service."""
+    async with serve(fake_redis) as running:
+        yield running
+
+
+def run_block(source: str, into: dict[str, Any]) -> dict[str, Any]:
+    """Execute a block of a page as a module that is imported, not started."""
+    exec(compile(source, "example", "exec", dont_inherit=True), into)  # noqa: S102 - our own document
+    return into
+
+
+@pytest.fixture
+async def portal(service: Web) -> AsyncIterator[aiohttp.ClientSession]:
+    """Give the session of a portal's back end."""
+    base = f"http://{service.http.server.host}:{service.http.server.port}"
+    async with aiohttp.ClientSession(base, headers={"Authorization": f"Bearer {KEY}"}) as session:
+        yield session
+
+
+async def test_the_first_integration_runs(service: Web, portal: aiohttp.ClientSession) -> None:
+    """The README's Python takes the right code to the claims, and opens no account in any other case."""
+    [source] = blocks(README, "python")
+    example = run_block(source, {"__name__": "example"})
+    start, finish = example["start"], example["finish"]
+
+    started, ok = await start(portal, PHONE, ID_NUMBER, "203.0.113.7")
+    assert ok
+    problem, ok = await finish(portal, started["id"], service.wrong_code(started["id"]), PHONE, ID_NUMBER)
+    assert (False, "wrong_code") == (ok, problem["code"])
+    claims, ok = await finish(portal, started["id"], service.code(started["id"]), PHONE, ID_NUMBER)
+    assert (True, "verified", "+84900000001") == (ok, claims["status"], claims["phone_number"])
+
+    started, _ = await start(portal, "0900000002", ID_NUMBER, "203.0.113.7")
+    problem, ok = await finish(portal, started["id"], service.code(started["id"]), "0900000002", ID_NUMBER)
+    assert (False, "not_verified", "sim_not_owned") == (ok, problem["code"], problem["claims"]["reason"])
+
+
+async def test_a_gateway_is_added_as_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example gateway is one, is found by module and class, and passes the test beside it."""
+    adapter, its_test = blocks(GATEWAY_PAGE, "python")
+    (tmp_path / "example_gateway.py").write_text(adapter)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    example = run_block(its_test, run_block(adapter, {"__name__": "example"}))
+    for name in [name for name in example if name.startswith("test_")]:
+        example[name]()
+    options = tomllib.loads(blocks(GATEWAY_PAGE, "toml")[1])["gateway"]["options"]
+    made = plugins.make(plugins.GATEWAYS, "example_gateway:ExampleGateway", {**options, "token": "t"})
+    assert isinstance(made, SmsGateway)
+
+
+async def test_a_source_is_added_as_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example source is one, is found by module and class, and passes the tests beside it."""
+    adapter, its_test = blocks(SOURCE_PAGE, "python")
+    (tmp_path / "example_source.py").write_text(adapter)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    example = run_block(its_test, run_block(adapter, {"__name__": "example"}))
+    for name in [name for name in example if name.startswith("test_")]:
+        assert inspect.iscoroutinefunction(example[name])
+        await example[name](tmp_path)
+    options = tomllib.loads(blocks(SOURCE_PAGE, "toml")[1])["ownership"]["options"]
+    made = plugins.make(plugins.SOURCES, "example_source:RegisterSource", options)
+    assert isinstance(made, OwnershipSource)
+
+
+@pytest.mark.parametrize("page", [GATEWAY_PAGE, SOURCE_PAGE], ids=lambda page: page.name)
+def test_the_examples_keep_to_their_floor(page: Path) -> None:
+    """The example adapters import the core and the standard library, nothing else of the house."""
+    imported = re.findall(r"^(?:from|import) (otp_service\S*)", blocks(page, "python")[0], re.MULTILINE)
+    assert imported
+    assert all(name.startswith("otp_service.core") for name in imported)
+
+
+def test_the_table_of_results_is_complete() -> None:
+    """Each result a gateway can give stands in the table, with whether it is tried again."""
+    rows = {row[0].strip("`"): row[1] for row in table(GATEWAY_PAGE, "Result")}
+    assert {result: "yes" if result in RETRYABLE else "no" for result in SendResult} == rows
+    runbook = set(first_names(OPERATIONS_PAGE, "`result`"))
+    assert set(SendResult) - {SendResult.ACCEPTED} == runbook
+
+
+def test_the_table_of_outcomes_is_complete() -> None:
+    """Each answer of an ownership source stands in the table; so do the levels of assurance."""
+    assert list(OwnershipOutcome) == first_names(SOURCE_PAGE, "Outcome")
+    assert all(f"`{level}`" in prose(page) for level in ASSURANCE_LEVELS for page in (SOURCE_PAGE, API))
+
+
+# -- the API page ------------------------------------------------------------------------------------------------------
+
+
+def problem_codes() -> dict[str, int]:
+    """Return each refusal's code and status."""
+    def below(refusal: type[errors.Refusal]) -> Iterator[type[errors.Refusal]]:
+        for child in refusal.__subclasses__():
+            yield child
+            yield from below(child)
+
+    return {refusal.code: refusal.status for refusal in below(errors.Refusal)}
+
+
+def test_the_table_of_problem_codes_is_complete() -> None:
+    """Each refusal of core/errors.py stands in the table with its status; those of later versions are named."""
+    rows = {row[0].strip("`"): int(row[1]) for row in table(API, "`code`")}
+    assert problem_codes() == rows
+    assert not LATER & set(rows)
+    assert all(f"`{code}`" in text_of(API) for code in LATER)
+
+
+def test_the_table_of_calls_is_complete() -> None:
+    """Each call of the route table stands in the table with its scope and whether a browser may make it."""
+    def cells(scope: str | None, *, browser: bool) -> list[str]:
+        return [f"`{scope}`", "yes" if browser else "no"] if scope else ["none needed", ""]
+
+    expected = {
+        f"`{one.method} {one.path}`": cells(one.scope.value if one.scope else None, browser=one.browser)
+        for one in OPERATIONS
+    }
+    assert expected == {row[0]: row[1:] for row in table(API, "Call")}
+
+
+def test_the_fields_of_a_start_are_complete() -> None:
+    """Each field of a start stands in the table; those of later versions are named as not supported."""
+    assert set(StartBody.model_fields) == set(first_names(API, "Field"))
+    sentence = next(line for line in text_of(API).splitlines() if "`not_supported`" in line)
+    assert {*_LATER, "not_supported"} == set(re.findall(r"`([a-z_]+)`", sentence))
+
+
+async def test_a_later_field_is_refused_as_told(service: Web) -> None:
+    """A webhook's address is not_supported, an unknown name is unknown_field, and both are told at once."""
+    response = await service.call("POST", "/v1/verifications", {**START, "callback_url": "https://a.example", "x": 1})
+    told = {error["field"]: error["code"] for error in (await response.json())["errors"]}
+    assert {"callback_url": "not_supported", "x": "unknown_field"} == told
+
+
+def test_the_examples_have_every_member() -> None:
+    """The examples of a verification and of claims have the members that the schemas have."""
+    started, _, claims = (json.loads(block) for block in blocks(API, "json"))
+    assert set(VerificationAnswer.model_fields) == set(started)
+    assert set(ClaimsAnswer.model_fields) == set(claims)
+
+
+async def test_the_examples_look_like_real_answers(service: Web) -> None:
+    """What the service answers to a start and to an early second one has the members of the examples, in order."""
+    started, early, _ = (json.loads(block) for block in blocks(API, "json"))
+    assert list(started) == list(await service.start())
+    response = await service.call("POST", "/v1/verifications", {
+        "phone_number": PHONE, "purpose": "sign_in", "end_user_ip": "198.51.100.7",
+    })
+    assert early == await response.json()
+
+
+# -- the architecture page ---------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_keys_is_complete() -> None:
+    """Each kind of key that keys.py or a script names stands in the table; so does the list of those that stay."""
+    rows = {row[0].strip("`"): row for row in table(ARCHITECTURE, "Key")}
+    lua = "\n".join(path.read_text() for path in Path(scripts.__file__).parent.glob("*.lua"))
+    in_scripts = set(re.findall(r"(?:P|prefix\(KEYS\[1\]\)) \.\. '([a-z]+:?)'", lua))
+    assert in_scripts == {re.sub(r"<.*", "", name.removeprefix("otp:{s07}:")) for name in rows if "{s07}" in name}
+    assert {
+        keys.verification(7, "<id>"), keys.phone(7, "<name>"), keys.sms_queue(7), keys.due(7), keys.ask(7),
+        keys.id_number(7, "<name>"), keys.rate("<kind>", "<subject>"), keys.replay("<name>"), keys.META,
+    } == set(rows) - {"otp:{s07}:x:<id>", "otp:{s07}:n:<nonce>"}
+    stays = {name for name, row in rows.items() if row[3].startswith("never")}
+    assert keys.IMMORTAL == {name.replace("s07", f"s{shard:02d}") for name in stays for shard in range(SHARDS)}
+
+
+def test_the_table_of_scripts_is_complete() -> None:
+    """Each script stands in the table, and those that say so change nothing."""
+    rows = {row[0].strip("`"): row[2] for row in table(ARCHITECTURE, "Script")}
+    assert set(scripts.NAMES) == set(rows)
+    writes = re.compile(r"'(?:HSET|HDEL|HINCRBY|SET|DEL|ZADD|ZREM|XADD|XDEL|XACK|PEXPIRE|RENAME)'|finish\(|meet\(")
+    for name, about in rows.items():
+        own = "\n".join(
+            line for line in (Path(scripts.__file__).parent / f"{name}.lua").read_text().splitlines()
+            if not line.startswith("--")
+        )
+        assert ("changes nothing" in about) == (writes.search(own) is None and name != "retire"), name
+
+
+def test_invariants_are_enforced_and_proven() -> None:
+    """Each of the fourteen names files that exist and has tests that name it in their docstring."""
+    rows = table(ARCHITECTURE, "No")
+    assert [str(number) for number in range(1, 15)] == [row[0] for row in rows]
+    for row in rows:
+        named = re.findall(r"`(otp_service/[^`]+)`", row[2])
+        assert named
+        assert all((ROOT / name).is_file() for name in named), row
+    tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__))
+    proven = {
+        int(number) for numbers in re.findall(r"[Ii]nvariants? (\d+(?:(?:, | and )\d+)*)", tests)
+        for number in re.findall(r"\d+", numbers)
+    }
+    assert set(range(1, 15)) - proven == set()
+
+
+def test_the_floors_are_those_of_the_contract() -> None:
+    """The table of floors names every layer of the import contract, from the highest to the lowest."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    layers = next(one for one in project["tool"]["importlinter"]["contracts"] if one["type"] == "layers")["layers"]
+    contracted = {name.replace(".", "/") for layer in layers for name in layer.split(" : ")}
+    drawn = [
+        name.removesuffix(".py").rstrip("/") for row in table(ARCHITECTURE, "Floor")
+        for name in re.findall(r"`([^`]+)`", row[0])
+    ]
+    assert contracted == set(drawn)
+    assert (drawn[0], drawn[-1]) == (layers[0].replace(".", "/"), layers[-1].replace(".", "/"))
+    assert all((ROOT / name).is_dir() or (ROOT / f"{name}.py").is_file() for name in drawn)
+
+
+def test_the_changelog_has_this_version() -> None:
+    """The version of pyproject.toml is the newest of the changelog."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    newest = re.search(r"^## (\S+)", text_of(ROOT / "docs" / "changelog.md"), re.MULTILINE)
+    assert newest is not None
+    assert project["project"]["version"] == newest[1]
+
+
+@each_page
+def test_lines_are_clean(page: Path) -> None:
+    """No page has trailing blanks, tabs or carriage returns: differences stay readable."""
+    for line in text_of(page).split("\n"):
+        assert line == line.rstrip(), line
+        assert "\t" not in line

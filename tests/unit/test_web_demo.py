@@ -1,0 +1,105 @@
+"""The demo's fake gateway and its inbox."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from fakeredis import FakeAsyncRedis
+from web_harness import Web, serve
+
+from otp_service.core.ports import HttpResponse, SendResult, SmsMessage
+from otp_service.web.demo import MAX_MESSAGES, Inbox
+from sms_adapters.fake import FakeGateway
+
+
+@pytest.fixture
+async def service(fake_redis: FakeAsyncRedis) -> AsyncIterator[Web]:
+    """Run the service with the demo's inbox."""
+    async with serve(fake_redis) as running:
+        yield running
+
+
+def message(number: int) -> SmsMessage:
+    """Make an SMS as the worker hands it over."""
+    return SmsMessage("+84900000001", f"Ma {number:06d}", "registration", (), f"ref-{number}", number, 180)
+
+
+async def send(service: Web, sms: SmsMessage) -> Any:
+    """Post an SMS with the fake gateway; returns its outcome."""
+    gateway = FakeGateway("/demo/gateway")
+    request = gateway.build_request(sms)
+    response = await service.call(request.method, request.url, request.body, key=None, headers=dict(request.headers))
+    return gateway.parse_response(HttpResponse(response.status, {}, await response.read()))
+
+
+async def test_inbox(service: Web) -> None:
+    """What the fake gateway takes stands in the inbox, newest first, without an API key."""
+    outcomes = [await send(service, message(number)) for number in (1, 2)]
+    found = (await (await service.call("GET", "/demo/sms", key=None)).json())["messages"]
+
+    assert [SendResult.ACCEPTED] * 2 == [outcome.result for outcome in outcomes]
+    assert [
+        {"id": outcomes[1].provider_id, "to": "+84900000001", "text": "Ma 000002", "send_number": 2},
+        {"id": outcomes[0].provider_id, "to": "+84900000001", "text": "Ma 000001", "send_number": 1},
+    ] == [{name: value for name, value in one.items() if name != "sent_at"} for one in found]
+    assert ["id", "to", "text", "send_number", "sent_at"] == list(found[0])
+    assert all(one["sent_at"].endswith("Z") for one in found)
+
+
+async def test_duplicate(service: Web) -> None:
+    """Invariant 6: the same reference again is a duplicate with the same id, and no second SMS."""
+    first, again = [await send(service, message(1)) for _ in "12"]
+    found = (await (await service.call("GET", "/demo/sms", key=None)).json())["messages"]
+
+    assert (SendResult.DUPLICATE, first.provider_id, 1) == (again.result, again.provider_id, len(found))
+
+
+def test_inbox_is_bounded() -> None:
+    """Invariant 14: the inbox keeps the newest hundred."""
+    inbox = Inbox()
+    for number in range(MAX_MESSAGES + 5):
+        inbox.add(f"ref-{number}", to="+84900000001", text="x", send_number=number)
+
+    assert list(range(MAX_MESSAGES + 4, 4, -1)) == [one.send_number for one in inbox.messages()]
+
+
+@pytest.mark.parametrize("body", [
+    {}, {"reference": "r", "to": "+84900000001", "text": "x"},
+    {"reference": "r", "to": 1, "text": "x", "send_number": 1},
+    {"reference": "", "to": "+84900000001", "text": "x", "send_number": 1},
+    {"reference": "r", "to": "+84900000001", "text": "x", "send_number": True},
+])
+async def test_what_is_no_sms(service: Web, body: Any) -> None:
+    """The fake gateway refuses what is no SMS."""
+    assert 400 == (await service.call("POST", "/demo/gateway", body, key=None)).status
+
+
+async def test_loopback_only(fake_redis: FakeAsyncRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is not on this machine reads no codes and posts none."""
+    monkeypatch.setattr("otp_service.web.demo.peer_of", lambda _request: "203.0.113.7")
+    async with serve(fake_redis) as service:
+        statuses = [
+            (await service.call("GET", "/demo/sms", key=None)).status,
+            (await service.call("POST", "/demo/gateway", {})).status,
+        ]
+
+    assert [403, 403] == statuses
+
+
+async def test_no_inbox_outside_the_demo(fake_redis: FakeAsyncRedis) -> None:
+    """Without the demo the paths do not exist."""
+    async with serve(fake_redis, inbox=None) as service:
+        assert 404 == (await service.call("GET", "/demo/sms")).status
+        assert 404 == (await service.call("POST", "/demo/gateway", {})).status
+
+
+async def test_codes_stay_out_of_log_and_store(service: Web, fake_redis: FakeAsyncRedis) -> None:
+    """Invariant 5: what the inbox holds is in no log line and in no key."""
+    await send(service, message(123456))
+    await service.call("GET", "/demo/sms", key=None)
+    stored = [await fake_redis.dump(key) for key in await fake_redis.keys("*")]
+
+    assert b"123456" not in service.log.getvalue()
+    assert [] == [one for one in stored if one and b"123456" in one]
