@@ -114,7 +114,7 @@ def read_start(
     """
     Read the body of a start.
 
-    ``locale`` is used where the body names none; ``also`` are errors found outside the body.
+    ``locale`` is the language that body and headers ask for; ``also`` are errors found outside the body.
 
     Raises InvalidRequest, PhoneNotMobile when the phone is all that is wrong, and Forbidden when the purpose exists
     but is not the client's.
@@ -131,7 +131,7 @@ def read_start(
         purpose=purpose, phone_number=body.phone_number, id_number=body.id_number.number if body.id_number else None,
         previous_id_number=body.previous_id_number.number if body.previous_id_number else None,
         full_name=body.full_name, birth_date=body.birth_date, end_user_ip=body.end_user_ip, reference=body.reference,
-        locale=body.locale or locale,
+        locale=locale,
         consent={"notice_version": consent.notice_version, "given_at": consent.given_at} if consent else None,
     )
     return Start(command, _warnings(body))

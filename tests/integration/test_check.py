@@ -132,6 +132,7 @@ async def test_a_stranger_finds_nothing(engine: Engine) -> None:
             (replace(started, id=engine.ring.new_id((engine.shard(started) + 1) % 16)), PORTAL),
         )
     ]
+    answers += [await refused(engine.get(started, caller=caller)) for caller in (RIVAL, replace(PORTAL, test=True))]
     answers += [
         await refused(engine.service.check(PORTAL, malformed, "123456"))
         for malformed in ("", "x", "../..", started.id.upper(), started.id + "a", f"f-zz-{started.id[5:]}", "é" * 40)

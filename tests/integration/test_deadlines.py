@@ -88,7 +88,7 @@ async def test_many_deadlines_at_once(backend: Backend) -> None:
     """A step ends at most its share per shard, and says that more is due."""
     async with Engine(backend) as engine:
         for at in range(30):
-            await engine.start(f"+849000{at:05d}")
+            await engine.start(f"+84530{at:06d}")
         engine.advance(900)
         shard = 3
         due, ended = await engine.store.expire(shard, 1)

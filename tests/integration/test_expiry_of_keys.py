@@ -176,16 +176,31 @@ async def test_everything_stays_compact(backend: Backend, longest: dict[str, Pur
         assert "verified" != (await engine.right(started, caller=LONGEST)).status
 
 
-async def test_a_tombstone_keeps_no_secret(engine: Engine) -> None:
+@pytest.mark.parametrize("how", ["proven", "checked", "cancelled", "locked", "over"])
+async def test_a_tombstone_keeps_no_secret(engine: Engine, how: str) -> None:
     """A finished verification keeps no code digest and no sealed ID number, and knows what it was (Invariant 5)."""
-    started = await engine.start(purpose="registration", full_name="NGUYỄN VĂN A")
+    purpose = "registration" if how == "checked" else "sign_in"
+    started = await engine.start(purpose=purpose, full_name="NGUYỄN VĂN A", id_number=OWNER)
     shard = engine.shard(started)
-    await engine.right(started)
-    record = await engine.record(started)
-    assert set() == {b"I", b"d", b"D"} & record.keys()
+    engine.advance(60)
+    await engine.resend(started)
+    assert {b"I", b"d"} <= (await engine.record(started)).keys()
+    match how:
+        case "cancelled":
+            await engine.cancel(started)
+        case "locked":
+            for _ in range(5):
+                await engine.wrong(started)
+        case "over":
+            engine.advance(900)
+            await engine.deadlines()
+        case _:
+            await engine.right(started)
+    assert set() == {b"I", b"d", b"D", b"X", b"L", b"a"} & (await engine.record(started)).keys()
     assert 0 == await engine.redis.exists(f"otp:{{s{shard:02d}}}:x:{started.id}")
     assert 4 * DAY - 60 < await engine.redis.ttl(keys.verification(shard, started.id)) <= 4 * DAY
-    assert "already_final" == (await refused(engine.check(started, engine.code(started)))).code
+    refusal = await refused(engine.check(started, engine.code(started)))
+    assert ("locked" if how == "locked" else "already_final") == refusal.code
 
 
 async def test_a_live_verification_outlives_its_own_deadline(engine: Engine) -> None:

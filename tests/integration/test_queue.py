@@ -379,7 +379,7 @@ async def test_an_entry_of_nobody_is_dropped(engine: Engine) -> None:
 
 async def test_the_worker_runs_bounded_and_leaves_clean(engine: Engine) -> None:
     """The running worker sends all, never more at once than allowed, and leaves no consumer behind (Invariant 14)."""
-    started = [await engine.start(f"+8490000{at:04d}") for at in range(40)]
+    started = [await engine.start(f"+8453000{at:04d}") for at in range(40)]
     worker, stop = await engine.worker(concurrency=4), asyncio.Event()
     engine.postbox.gate = asyncio.Event()
     running = asyncio.create_task(worker.run(stop))
@@ -402,7 +402,7 @@ async def test_many_workers_send_each_sms_once(engine: Engine) -> None:
     stop = asyncio.Event()
     workers = [await engine.worker(f"worker-{at}") for at in range(3)]
     running = [asyncio.create_task(worker.run(stop)) for worker in workers]
-    started = [await engine.start(f"+8490000{at:04d}") for at in range(30)]
+    started = [await engine.start(f"+8453000{at:04d}") for at in range(30)]
     await until(lambda: len(engine.postbox.posts) >= 30)
     stop.set()
     await asyncio.gather(*running)

@@ -24,17 +24,20 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from support.engine import ACCEPT, ELSEWHERE, HOME, PORTAL, PURPOSES, REFUSE, RIVAL, UNCLEAR, Backend, Engine
+from support.engine import ACCEPT, DAY, ELSEWHERE, HOME, PORTAL, PURPOSES, REFUSE, RIVAL, UNCLEAR, Backend, Engine
 from support.model import OK, Life, Model, Outcome
 
 from otp_service.core.errors import InvalidRequest, NotVerified, Refusal
 from otp_service.core.evidence import OwnershipOutcome
+from otp_service.core.limits import PHONE_BLOCK_FAILURES, Limit
 from otp_service.core.verification import Verification
 from otp_service.service import Caller
 
 PHONES = ("+84900000001", "+84900000002", "+84900000003")
 OWNERS = dict(zip(PHONES, ("052090000001", "052090000002", "052090000003"), strict=True))
 NOBODY = "052090000009"
+#: Few, so that games meet it.
+BLOCK_FAILURES = 8
 SOURCES = st.sampled_from(["match", "match", "mismatch", "not_available", "error"])
 ANSWERS = {"accept": ACCEPT, "refuse": REFUSE, "unclear": UNCLEAR}
 #: Mostly a cooldown, often a limit's last millisecond.
@@ -60,7 +63,7 @@ class Lives(RuleBasedStateMachine):
     def begin(self) -> None:
         """Open one process on an empty store."""
         self.runner = asyncio.Runner()
-        self.model = Model(inline=not self.forgetful)
+        self.model = Model(inline=not self.forgetful, block_failures=BLOCK_FAILURES)
         self.pairs: list[Pair] = []
         self.tokens: list[tuple[Life, str, int]] = []
         self.rotations = 0
@@ -69,7 +72,8 @@ class Lives(RuleBasedStateMachine):
     async def _open(self) -> Engine:
         async with Engine(self.backend) as empty:
             await empty.redis.flushall()
-        return await Engine(self.backend, forgetful=self.forgetful).__aenter__()
+        share = Limit(PHONE_BLOCK_FAILURES, BLOCK_FAILURES, 30 * DAY)
+        return await Engine(self.backend, forgetful=self.forgetful, limits=[share]).__aenter__()
 
     def teardown(self) -> None:
         """Close the process."""
@@ -364,16 +368,16 @@ def test_short_games_on_valkey(valkey_backend: Backend) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_long_games(fake_backend: Backend, seed: int) -> None:
     """Over hundreds of steps and many days the engine does what the rules say (Invariants 1, 2, 3, 4, 9 and 10)."""
-    lives = walk(fake_backend, seed=seed, steps=600)
+    lives = walk(fake_backend, seed=seed, steps=450)
     ends = {life.reason or life.status for life in lives.model.lives}
     assert {"verified", "cancelled", "locked", "sim_not_owned", "expired"} <= ends
 
 
 def test_long_games_on_valkey(valkey_backend: Backend) -> None:
     """The same on the real store."""
-    walk(valkey_backend, seed=3, steps=400)
+    walk(valkey_backend, seed=3, steps=300)
 
 
 def test_long_games_with_every_reply_lost_once(fake_backend: Backend) -> None:
     """With the store's every first reply lost, whole lives are the same (Invariant 11)."""
-    walk(fake_backend, seed=4, steps=300, forgetful=True)
+    walk(fake_backend, seed=4, steps=200, forgetful=True)

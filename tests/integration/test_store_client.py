@@ -87,7 +87,7 @@ async def test_on_the_wire_too(proxy: Proxy, valkey_backend: Backend) -> None:
 async def test_calls_of_one_tick_share_a_round_trip(engine: Engine) -> None:
     """A hundred starts made in one tick go out as one pipeline."""
     before = trips(engine)
-    await asyncio.gather(*(engine.start(f"+8490000{at:04d}") for at in range(100)))
+    await asyncio.gather(*(engine.start(f"+8453000{at:04d}") for at in range(100)))
     assert 1 == trips(engine) - before
 
 

@@ -43,6 +43,17 @@ class Phone:
     log: list[Sms] = field(default_factory=list)
     failures: int = 0
     failed_at: int = 0
+    #: Of the failures in a row, those of verifications that one address block started: how many, and the last.
+    blocks: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Forget the failures."""
+        self.failures, self.blocks = 0, {}
+
+    def share(self, block: str, now: int) -> tuple[int, int]:
+        """Return how many failures still count for a block, and when the last was."""
+        count, last = self.blocks.get(block, (0, 0))
+        return (count, last) if now - last < FAILURES_KEPT else (0, 0)
 
     def count(self, now: int) -> int:
         """Return the failures that still count."""
@@ -127,9 +138,10 @@ class Model:
 
     Args:
         inline: whether a right code asks the ownership source at once, or leaves it to the worker.
+        block_failures: how many of a phone's failures one address block may add before it gets no SMS to it.
     """
 
-    def __init__(self, *, inline: bool = True) -> None:
+    def __init__(self, *, inline: bool = True, block_failures: int = 30) -> None:
         self.phones: dict[str, Phone] = {}
         self.lives: list[Life] = []
         self.queue: list[tuple[Life, int]] = []
@@ -137,6 +149,7 @@ class Model:
         self.of_phones: list[tuple[Life, int]] = []
         self.of_people: list[tuple[Life, int]] = []
         self._inline = inline
+        self._block_failures = block_failures
 
     # -- sending -----------------------------------------------------------------------------------------------
 
@@ -194,6 +207,9 @@ class Model:
         if life.block:
             waits.append(("person", opens([sms for sms in mine if sms.block == life.block], CAP_BLOCK, DAY, now)))
         waits.append(("person", opens(log, CAP_TOTAL, DAY, now)))
+        if life.block:
+            count, last = phone.share(life.block, now)
+            waits.append(("person", last + FAILURES_KEPT - now if count >= self._block_failures else 0))
         name, wait = max(waits, key=lambda one: one[1])
         if not wait:
             return None
@@ -250,7 +266,7 @@ class Model:
         before, until = life.before
         if number != life.send_number and not (number and number == before and now < until):
             return self._fail(life, phone, now)
-        phone.failures = 0
+        phone.forget()
         for sms in phone.log:
             sms.proven |= sms.life.group == life.group
         if not life.purpose.checks_ownership:
@@ -267,6 +283,8 @@ class Model:
     def _fail(self, life: Life, phone: Phone, now: int) -> Outcome:
         life.guesses += 1
         phone.failures, phone.failed_at = phone.count(now) + 1, now
+        if life.block:
+            phone.blocks[life.block] = phone.share(life.block, now)[0] + 1, now
         left = life.purpose.max_attempts - life.guesses
         if left:
             return "wrong_code", {"attempts_left": left, "send_number": life.send_number}
@@ -342,7 +360,7 @@ class Model:
         """Reset a phone's limits, as an operator may."""
         found = self.phones.setdefault(phone, Phone())
         found.log.clear()
-        found.failures = 0
+        found.forget()
         self.of_phones = [(life, at) for life, at in self.of_phones if life.phone != phone]
 
     @staticmethod

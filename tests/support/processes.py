@@ -69,7 +69,7 @@ _COMPLAINT = re.compile(r"Traceback|Warning:|Exception ignored|never retrieved|n
 
 
 async def eventually(
-    condition: Callable[[], Found | None | Awaitable[Found | None]], what: str, within_s: float = DEADLINE_S,
+    condition: Callable[[], Found | Awaitable[Found | None] | None], what: str, within_s: float = DEADLINE_S,
 ) -> Found:
     """Return the first true value of ``condition``, asked again and again; fails loudly after the deadline."""
     loop = asyncio.get_running_loop()
@@ -165,6 +165,8 @@ class Installation:
     """
     One installation of the service: settings, data, and every process that a test starts on them.
 
+    At its end everything is killed, and a traceback, warning or defect in any log fails the test.
+
     Args:
         root: a folder of its own.
         gateway_url: where SMS go; needed by ``serve`` and ``worker``.
@@ -176,8 +178,6 @@ class Installation:
         self.data_dir = root / "data"
         self.config_dir = root / "config"
         self.runs: list[Run] = []
-        #: Complaints are asserted to be none at the end, unless a test expects them.
-        self.quiet = True
         self._logs = root / "logs"
         self._logs.mkdir(parents=True)
         shutil.copytree(_CONFIG, self.config_dir)
@@ -196,8 +196,9 @@ class Installation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
     ) -> None:
         self.kill_everything()
-        if kind is None and self.quiet:
-            assert [] == [line for run in self.runs for line in run.complaints()]
+        complaints = [f"{run.name}: {line}" for run in self.runs for line in run.complaints()]
+        if kind is None and complaints:
+            raise AssertionError("\n".join(complaints))
 
     @property
     def store_url(self) -> str:

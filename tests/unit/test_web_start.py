@@ -7,7 +7,23 @@ from typing import Any
 
 import pytest
 from fakeredis import FakeAsyncRedis
-from web_harness import FULL_WIDTH, ID_NUMBER, KEY, PHONE, PUBLIC_URL, SIMPLE, START, TEST_KEY, Web, serve
+from web_harness import (
+    CLIENTS,
+    FULL_WIDTH,
+    ID_NUMBER,
+    KEY,
+    PHONE,
+    PUBLIC_URL,
+    PURPOSES,
+    SIMPLE,
+    START,
+    TEST_KEY,
+    Web,
+    serve,
+)
+
+from otp_service.service import StartCommand
+from otp_service.web.requests import read_start
 
 VERIFICATION_MEMBERS = [
     "id", "status", "reason", "purpose", "reference", "phone_number", "code_length", "send_number", "created_at",
@@ -166,6 +182,26 @@ async def test_bad_field(service: Web, field: str, value: Any, code: str) -> Non
 async def test_good_field(service: Web, body: dict[str, Any]) -> None:
     """What people type and portals serialise is taken, null for what is left out included."""
     assert "pending" == (await service.start(START | body))["status"]
+
+
+def test_what_is_made_of_it() -> None:
+    """The use case gets one form of everything: E.164, digits, NFC, ISO dates, plain IPv4."""
+    client = CLIENTS.get("tinh-portal")
+    assert client is not None
+    command = read_start(
+        START | {
+            "phone_number": "0900 000 001", "id_number": "052.090.000.001", "previous_id_number": "210 000 000",
+            "full_name": "  Nguye\u0302\u0303n  Va\u0306n A ", "birth_date": "31/1/1990",
+            "end_user_ip": "::ffff:203.0.113.7",
+        },
+        client=client, purposes=PURPOSES, locale="en",
+    ).command
+
+    assert StartCommand(
+        purpose=PURPOSES["registration"], phone_number="+84900000001", id_number=ID_NUMBER,
+        previous_id_number="210000000", full_name="Nguyễn Văn A", birth_date="1990-01-31", end_user_ip="203.0.113.7",
+        reference="hs-2026-000123", locale="en",
+    ) == command
 
 
 async def test_null_bytes_everywhere(service: Web) -> None:

@@ -1,0 +1,1 @@
+"""The benchmarks behind ``make bench``; ``docs/benchmarks.md`` says how each figure is taken."""

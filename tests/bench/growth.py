@@ -1,0 +1,216 @@
+"""The rows about growth: what a start and a check cost while more and more verifications live in the store."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Final
+
+from redis.asyncio import Redis
+
+from bench.effort import Effort
+from bench.house import CLIENT, environment, info, write_config
+from bench.machine import Cores, available_memory, running_on
+from bench.processes import BenchmarkError, started
+from bench.sources import PURPOSE, address, phone
+from bench.table import Row, number
+from otp_service import app
+from otp_service.core.codes import derive_code
+from otp_service.core.keyring import SHARDS
+from otp_service.core.phone import parse_mobile
+from otp_service.service import Caller, StartCommand
+from otp_service.settings import load_settings
+from otp_service.storage import keys
+from otp_service.storage.embedded import EmbeddedServer
+from otp_service.telemetry import logs
+
+_FLAT: Final = 1.25
+_CHUNK: Final = 100
+_TELLING: Final = 50_000
+_MOST_FILLERS: Final = 4
+#: Of memory and disk, per verification, generously: what must be free before a level is tried.
+_ROOM_BYTES: Final = 2_500
+#: As long as the settings allow: everything must still be alive when the last level has been filled.
+_LONG_LIFE: Final = {
+    "OTP__PURPOSES__PHONE_ONLY__LIFE_S": "3600", "OTP__PURPOSES__PHONE_ONLY__CODE__VALIDITY_S": "600",
+    "OTP__PURPOSES__PHONE_ONLY__CODE__ALLOW_LONG_VALIDITY": "true",
+}
+#: Behind everybody that the fillers start.
+_FIRST_TIMED: Final = 9_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one kind of call cost at one level: the store's best hundred, and the caller's median."""
+
+    store_us: float
+    caller_ms: float
+
+
+@dataclass(slots=True)
+class Growth:
+    """
+    The measurement as it goes.
+
+    Attributes:
+        filled: how many verifications the fillers have made.
+        fill_s: how long the newest fill took, and how many it made.
+        sample: ids of some of them, evenly spread.
+    """
+
+    house: app.House
+    redis: Redis
+    cores: Cores
+    folder: Path
+    environ: Mapping[str, str]
+    filled: int = 0
+    fill_s: tuple[float, int] = (0.0, 0)
+    timed: int = 0
+    sample: list[str] = field(default_factory=list)
+
+
+async def measure(
+    folder: Path, cores: Cores, effort: Effort, say: Callable[[str], None],
+) -> tuple[list[Row], list[str]]:
+    """Fill a store of its own up to each level and time calls there; returns rows, and facts for under the table."""
+    costs: dict[int, tuple[Cost, Cost]] = {}
+    facts: list[str] = []
+    async with _opened(folder, cores) as growth:
+        for level in effort.levels:
+            if reason := _left_out(growth, level, effort.fill_s):
+                facts.append(f"{number(level)} live verifications left out: {reason}")
+                break
+            say(f"{number(level)} live verifications")
+            await _fill(growth, level, effort.calls)
+            costs[level] = await _timed(growth, effort.calls)
+        seconds, made = growth.fill_s
+        facts.append(
+            f"live verifications: made by the start script itself, in pipelines of {_fillers(cores)} processes"
+            f" (the last {number(made)} in {seconds:.0f} s); the queue was emptied unsent and the append-only file not"
+            " rewritten meanwhile",
+        )
+    return [_row("start", {level: pair[0] for level, pair in costs.items()}),
+            _row("check", {level: pair[1] for level, pair in costs.items()})], facts
+
+
+@asynccontextmanager
+async def _opened(folder: Path, cores: Cores) -> AsyncIterator[Growth]:
+    logs.configure(json=True, level="error")
+    folder.mkdir()
+    data_dir = folder / "data"
+    server = EmbeddedServer(data_dir)
+    with running_on(cores.rest):
+        await server.start()
+    try:
+        environ = environment(write_config(folder), data_dir, "http://127.0.0.1:9/", server.url) | _LONG_LIFE
+        settings = load_settings(Path(environ["OTP_CONFIG_DIR"]), environ=environ)
+        async with app.opened(settings) as house, Redis.from_url(server.url) as redis:
+            await redis.config_set("auto-aof-rewrite-percentage", 0)
+            yield Growth(house, redis, cores, folder, environ)
+    finally:
+        await server.stop()
+
+
+def _left_out(growth: Growth, level: int, most_s: float) -> str | None:
+    """Say why a level is not tried, None when it is."""
+    missing = level - growth.filled
+    seconds, made = growth.fill_s
+    # What a small fill took was spent on starting the fillers.
+    needed_s = seconds / made * missing if made >= _TELLING else 0.0
+    if needed_s > most_s:
+        return f"filling would take about {needed_s:.0f} s; BENCH=full waits for it"
+    needed = missing * _ROOM_BYTES
+    if needed > available_memory() or needed > shutil.disk_usage(growth.folder).free:
+        return f"that takes about {needed / 1e9:.1f} GB of memory and as much disk"
+    return None
+
+
+def _fillers(cores: Cores) -> int:
+    return max(2, min(_MOST_FILLERS, len(cores.all) - 1))
+
+
+async def _fill(growth: Growth, level: int, sample: int) -> None:
+    """Add live verifications up to ``level``, by several processes, and forget their SMS."""
+    missing, fillers = level - growth.filled, _fillers(growth.cores)
+    began = perf_counter()
+    share = math.ceil(missing / fillers)
+    firsts = range(growth.filled, level, share)
+    found = await asyncio.gather(*(
+        asyncio.to_thread(_run_filler, growth, first, min(share, level - first), math.ceil(sample / fillers))
+        for first in firsts
+    ))
+    growth.fill_s = perf_counter() - began, missing
+    growth.filled = level
+    growth.sample = [one for ids in found for one in ids]
+    for shard in range(SHARDS):
+        await growth.redis.xtrim(keys.sms_queue(shard), maxlen=0, approximate=False)
+
+
+def _run_filler(growth: Growth, first: int, made: int, sample: int) -> list[str]:
+    """Run one filler to its end and return the ids it prints."""
+    log = growth.folder / f"fill-{first}.log"
+    arguments = ["-m", "bench.fill", str(first), str(made), str(sample)]
+    with started(arguments, cores=growth.cores.api, environ=growth.environ, log=log) as process:
+        code = process.wait()
+    printed = log.read_text()
+    if code != 0:
+        raise BenchmarkError(f"filling failed:\n{printed}")
+    return printed.split()
+
+
+async def _timed(growth: Growth, calls: int) -> tuple[Cost, Cost]:
+    """Time starts of new people, then right checks of verifications from all over the store, one after the other."""
+    house = growth.house
+    caller = Caller(next(one for one in house.clients if one.name == CLIENT))
+    purpose, ring = house.service.purposes[PURPOSE], house.keys.secrets.ring
+    people = range(_FIRST_TIMED + growth.timed, _FIRST_TIMED + growth.timed + calls)
+    growth.timed += calls
+    commands = [
+        StartCommand(purpose, parse_mobile(phone(one)).e164, end_user_ip=address(one), reference=f"hs-{one:09d}")
+        for one in people
+    ]
+    codes = [(one, derive_code(ring, one, 1, purpose.code.length)) for one in growth.sample]
+    with running_on(growth.cores.api):
+        start = await _cost(growth.redis, [partial(house.service.start, caller, one) for one in commands])
+        check = await _cost(growth.redis, [partial(house.service.check, caller, *one) for one in codes])
+    return start, check
+
+
+async def _cost(redis: Redis, calls: Sequence[Callable[[], Awaitable[object]]]) -> Cost:
+    store_us: list[float] = []
+    caller_ms: list[float] = []
+    for at in range(0, len(calls), _CHUNK):
+        before_us, before = await _spent(redis)
+        for call in calls[at:at + _CHUNK]:
+            began = perf_counter()
+            await call()
+            caller_ms.append((perf_counter() - began) * 1000)
+        after_us, after = await _spent(redis)
+        store_us.append((after_us - before_us) / (after - before))
+    return Cost(min(store_us), median(caller_ms))
+
+
+async def _spent(redis: Redis) -> tuple[int, int]:
+    """Return the microseconds the store has spent in scripts, and how many it has run."""
+    found = (await info(redis, "commandstats")).get("cmdstat_evalsha", {"usec": 0, "calls": 0})
+    return int(found["usec"]), int(found["calls"])
+
+
+def _row(what: str, costs: Mapping[int, Cost]) -> Row:
+    first, *others = costs.values()
+    ratios = [one.store_us / first.store_us for one in others]
+    return Row(
+        f"{what}: cost at {' / '.join(map(number, costs))} live verifications",
+        f"{' / '.join(number(one.store_us) for one in costs.values())} µs in the store"
+        f" ({' / '.join(f'{ratio:.2f}' for ratio in [1.0, *ratios])} of the first);"
+        f" {' / '.join(number(one.caller_ms) for one in costs.values())} ms for a lone caller",
+        f"flat: ≤ {_FLAT} of the first", all(ratio <= _FLAT for ratio in ratios) if ratios else None,
+    )
