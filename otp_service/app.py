@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from secrets import token_hex
@@ -75,7 +75,9 @@ class KeyWatcher:
                 if self._file.changed():
                     self._file.load_or_create()
                     _log.info("keys read again")
-                self.secrets = self._read()
+                found = self._read()
+                if (found.ring.ids, found.signer.kids) != (self.secrets.ring.ids, self.secrets.signer.kids):
+                    self.secrets = found
             except ConfigurationError as error:
                 # The keys in memory go on serving; somebody must look at the file.
                 _log.error("keys not readable", error=str(error))
@@ -100,7 +102,7 @@ class House:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[House]:
+async def opened(settings: Settings, *, demo: bool = False) -> AsyncIterator[House]:
     """
     Open the store and build the house on it.
 
@@ -116,7 +118,7 @@ async def opened(settings: Settings) -> AsyncIterator[House]:
     )
     metrics = Metrics(
         purposes=settings.purposes, limits=[limit.name for limit in settings.limits], gateways=[gateway.name],
-        sources=[source.name], scripts=scripts.NAMES, routes=templates(), version=_VERSION,
+        sources=[source.name], scripts=scripts.NAMES, routes=templates(demo=demo), version=_VERSION,
     )
     async with AsyncExitStack() as stack:
         url = settings.store.url
@@ -156,9 +158,11 @@ async def _ended(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
 
 async def serve(settings: Settings) -> None:
     """Run the API until SIGTERM or SIGINT."""
-    async with opened(settings) as house, _api(house, _listen(settings.server.host, settings.server.port)):
-        _say_ready(house)
-        await _signalled()
+    listener = _listen(settings.server.host, settings.server.port)
+    with closing(listener):
+        async with opened(settings) as house, _api(house, listener):
+            _say_ready(house)
+            await _signalled()
 
 
 async def work(settings: Settings) -> None:
@@ -174,10 +178,11 @@ async def demo(settings: Settings, announce: Callable[[str], None]) -> None:
     base = f"http://127.0.0.1:{listener.getsockname()[1]}"
     options = {**settings.gateway.options, "url": f"{base}/demo/gateway"}
     settings = replace(settings, gateway=settings.gateway.model_copy(update={"options": options}))
-    async with opened(settings) as house, _api(house, listener, inbox=Inbox()), _worker(house):
-        _say_ready(house)
-        announce(base)
-        await _signalled()
+    with closing(listener):
+        async with opened(settings, demo=True) as house, _api(house, listener, inbox=Inbox()), _worker(house):
+            _say_ready(house)
+            announce(base)
+            await _signalled()
 
 
 def _dependencies(house: House, *, inbox: Inbox | None = None) -> WebDependencies:
@@ -299,6 +304,7 @@ async def _running(app: web.Application, listener: socket.socket, catalogue: Cat
 
 def _listen(host: str, port: int) -> socket.socket:
     """Bind at once, so that a port in use is told before anything else starts."""
+    listener = None
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.socket(found[0], socket.SOCK_STREAM)
@@ -307,6 +313,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen(1024)
         listener.setblocking(False)  # noqa: FBT003 - the socket module's own signature
     except OSError as error:
+        if listener is not None:
+            listener.close()
         raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}") from error
     return listener
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
@@ -72,24 +72,34 @@ class Client:
 
     def allows_host(self, url: str, hosts: frozenset[str]) -> bool:
         """Whether ``url`` points to one of the registered ``hosts``: https, or http to loopback where allowed."""
-        try:
-            parts = urlsplit(url)
-            host = (parts.hostname or "").lower()
-        except ValueError:
+        parts = _split(url)
+        if parts is None or parts.username is not None or parts.password is not None:
             return False
-        if parts.username is not None or parts.password is not None:
-            return False
+        host = (parts.hostname or "").lower()
         if "loopback" in hosts and host in LOOPBACK_HOSTS:
             return parts.scheme in {"http", "https"}
         return parts.scheme == "https" and host in hosts
 
 
 def _is_loopback(origin: str) -> bool:
+    """Whether this is an origin, scheme://host[:port] and nothing else, of this machine."""
+    parts = _split(origin)
+    return (
+        parts is not None and parts.scheme in {"http", "https"} and (parts.hostname or "") in LOOPBACK_HOSTS
+        and "@" not in parts.netloc and not (parts.path or parts.query or parts.fragment)
+    )
+
+
+def _split(url: str) -> SplitResult | None:
+    """Split a URL; None when two readers could read it differently."""
+    if not url.isascii() or not url.isprintable() or set(url) & set(" \\"):
+        return None
     try:
-        parts = urlsplit(origin)
-        return parts.scheme in {"http", "https"} and (parts.hostname or "") in LOOPBACK_HOSTS
+        parts = urlsplit(url)
+        _ = parts.port
     except ValueError:
-        return False
+        return None
+    return parts
 
 
 @dataclass(frozen=True, slots=True)

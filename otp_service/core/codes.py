@@ -8,7 +8,6 @@ worker can render an SMS from an id and a number, and the store keeps only a key
 from __future__ import annotations
 
 import re
-from base64 import b32encode
 
 import pyotp
 
@@ -17,10 +16,20 @@ from otp_service.core.keyring import KeyRing
 _CODE = re.compile(r"[0-9]{6,8}")
 
 
+class _Hotp(pyotp.HOTP):
+    """HOTP over bytes: pyotp would have them written in base32 and read again for each code."""
+
+    def __init__(self, secret: bytes, digits: int) -> None:
+        self._raw = secret
+        super().__init__("", digits=digits)
+
+    def byte_secret(self) -> bytes:
+        return self._raw
+
+
 def derive_code(ring: KeyRing, verification_id: str, send_number: int, length: int) -> str:
     """Return the code of one send: ``length`` digits, the counter being the send number (1, 2, …)."""
-    secret = b32encode(ring.code_secret(verification_id)).decode()
-    return pyotp.HOTP(secret, digits=length).at(send_number)
+    return _Hotp(ring.code_secret(verification_id), length).at(send_number)
 
 
 def code_digest(ring: KeyRing, verification_id: str, code: str) -> bytes:

@@ -72,23 +72,10 @@ LIMIT_KINDS = {
 #: Subjects whose limits are all told as ``person``, so that nobody reads another's activity (DESIGN 4).
 PERSONAL = frozenset({Subject.PHONE, Subject.ID_NUMBER})
 
-#: Consecutive failures of a phone (invariant 2): free guesses, then waits in minutes, then refusal until reset.
-FREE_FAILURES = 9
-FAILURE_WAITS_MIN = (1, 2, 4, 8, 15)
+#: Consecutive failures of a phone (invariant 2): refused from this many on, forgotten so long after the last.  The
+#: waits from the tenth on stand in ``storage/scripts/_limits.lua``.
 MAX_FAILURES = 100
 FAILURE_MEMORY_S = 30 * 24 * 3600
-
-
-def guess_wait_ms(failures: int) -> int:
-    """
-    How long after the last of ``failures`` consecutive failures the next guess waits, in milliseconds.
-
-    From the tenth failure on 1, 2, 4, 8 and then 15 minutes (NIST SP 800-63B-4 section 3.2.2 suggests growing waits).
-    """
-    if failures <= FREE_FAILURES:
-        return 0
-    step = min(failures - FREE_FAILURES, len(FAILURE_WAITS_MIN)) - 1
-    return FAILURE_WAITS_MIN[step] * 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +196,7 @@ class LimitBook:
         The most specific network wins among overrides of an address; others match exactly.
         """
         if networks := self._networks.get(kind.name):
-            address = ip_address(subject)
+            address = _plain(ip_address(subject))
             hits = [(net.prefixlen, limit) for net, limit in networks if address in net]
             if hits:
                 return max(hits, key=lambda hit: hit[0])[1]
@@ -218,20 +205,33 @@ class LimitBook:
         return self._limits[kind.name]
 
 
+def address_names(address: str) -> tuple[str, str]:
+    """Return the subject and the block of an address in its usual form; almost all are IPv4 and need no parsing."""
+    if ":" not in address:
+        return address, f"{address[:address.rindex('.')]}.0/24"
+    parsed = _plain(ip_address(address))
+    return address_subject(parsed), address_block(parsed)
+
+
 def address_block(address: IPv4Address | IPv6Address) -> str:
     """
     Return the block an address is counted with where strangers must not share a phone's allowance.
 
     /24 for IPv4 and /48 for IPv6: what one household, shop or operator gateway usually holds.
     """
+    address = _plain(address)
     prefix = 24 if address.version == 4 else 48
     return str(ip_network((address, prefix), strict=False))
 
 
 def address_subject(address: IPv4Address | IPv6Address) -> str:
     """Return what address limits are keyed by: the IPv4 address, or the /64 an IPv6 subscriber is given."""
+    address = _plain(address)
     if address.version == 4:
         return str(address)
-    if mapped := address.ipv4_mapped:
-        return str(mapped)
     return str(ip_network((address, 64), strict=False).network_address)
+
+
+def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Return the IPv4 address of one in IPv6 clothes (RFC 4291 section 2.5.5.2)."""
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address

@@ -57,6 +57,8 @@ class Signer:
 
     def __init__(self, keys: Sequence[SigningKey]) -> None:
         self._keys = {key.kid: (key, _import(key)) for key in keys}
+        #: Which keys are published, those that sign first: what tells one signer from another.
+        self.kids = tuple(key.kid for key in sorted(keys, key=lambda key: not key.active))
         self._active = {
             test: next(kid for kid, (key, _) in self._keys.items() if key.test is test and key.active)
             for test in (False, True)
@@ -83,9 +85,11 @@ class Signer:
             if key.test is not test or header.get("alg") != key.alg or kind not in {VERIFIED_TYPE, REFUSED_TYPE}:
                 raise TokenInvalid("signed for another use")
             payload = jws.deserialize_compact(token.encode("ascii"), imported, algorithms=[key.alg]).payload
+            claims: dict[str, Any] = json.loads(payload)
         except (JoseError, KeyError, ValueError, UnicodeEncodeError) as error:
             raise TokenInvalid("not a token of this service") from error
-        claims: dict[str, Any] = json.loads(payload)
+        if not isinstance(claims, dict):
+            raise TokenInvalid("no claims")
         if (claims.get("status") == Status.VERIFIED) is not (kind == VERIFIED_TYPE):
             raise TokenInvalid("type and status disagree")
         return claims

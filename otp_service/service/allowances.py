@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from ipaddress import ip_address
 
 from otp_service.core import limits as names
 from otp_service.core.keyring import KeyRing
@@ -27,8 +26,9 @@ class Allowances:
         return self._names(address) if address is not None else ("", "")
 
     def _name(self, address: str) -> tuple[str, str]:
-        ring, parsed = self._ring(), ip_address(address)
-        return ring.address_name(names.address_subject(parsed)), ring.address_name(names.address_block(parsed))
+        ring = self._ring()
+        subject, block = names.address_names(address)
+        return ring.address_name(subject), ring.address_name(block)
 
     def sends(self, caller: Caller, purpose: Purpose, phone: str, address: str | None) -> SendLimits:
         """Return the limits one SMS to ``phone`` spends, on behalf of an end user's address if there is one."""

@@ -63,7 +63,7 @@ class Lives(RuleBasedStateMachine):
     def begin(self) -> None:
         """Open one process on an empty store."""
         self.runner = asyncio.Runner()
-        self.model = Model(inline=not self.forgetful, block_failures=BLOCK_FAILURES)
+        self.model = Model(block_failures=BLOCK_FAILURES)
         self.pairs: list[Pair] = []
         self.tokens: list[tuple[Life, str, int]] = []
         self.rotations = 0

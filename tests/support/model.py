@@ -137,18 +137,16 @@ class Model:
     Every phone and verification of one service.
 
     Args:
-        inline: whether a right code asks the ownership source at once, or leaves it to the worker.
         block_failures: how many of a phone's failures one address block may add before it gets no SMS to it.
     """
 
-    def __init__(self, *, inline: bool = True, block_failures: int = 30) -> None:
+    def __init__(self, *, block_failures: int = 30) -> None:
         self.phones: dict[str, Phone] = {}
         self.lives: list[Life] = []
         self.queue: list[tuple[Life, int]] = []
         #: Ownership checks that count for their phone, and for their ID number.
         self.of_phones: list[tuple[Life, int]] = []
         self.of_people: list[tuple[Life, int]] = []
-        self._inline = inline
         self._block_failures = block_failures
 
     # -- sending -----------------------------------------------------------------------------------------------
@@ -276,12 +274,13 @@ class Model:
         longest = life.expires if life.purpose.assisted else now + life.purpose.ownership_timeout_s * 1000
         life.ownership_until = min(longest, life.expires)
         life.ask_at = now + ASK_AFTER
-        if self._inline:
-            self._ask(life, source, now)
+        self._ask(life, source, now)
         return OK
 
     def _fail(self, life: Life, phone: Phone, now: int) -> Outcome:
         life.guesses += 1
+        if phone.count(now) == 0:
+            phone.blocks.clear()
         phone.failures, phone.failed_at = phone.count(now) + 1, now
         if life.block:
             phone.blocks[life.block] = phone.share(life.block, now)[0] + 1, now

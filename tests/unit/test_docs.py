@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 import typer
 from fakeredis import FakeAsyncRedis
+from support.model import WAITS_MIN
 from web_harness import ID_NUMBER, KEY, PHONE, START, Web, serve
 
 from otp_service import plugins
@@ -22,7 +23,7 @@ from otp_service.cli import app as command_line
 from otp_service.core import errors
 from otp_service.core.evidence import ASSURANCE_LEVELS, OwnershipOutcome
 from otp_service.core.keyring import SHARDS
-from otp_service.core.limits import FAILURE_WAITS_MIN, LIMIT_KINDS, Limit
+from otp_service.core.limits import LIMIT_KINDS, Limit
 from otp_service.core.ports import RETRYABLE, OwnershipSource, SendResult, SmsGateway
 from otp_service.core.verification import OwnershipPolicy, Purpose, Reason, Status
 from otp_service.settings import Settings, load_settings
@@ -218,7 +219,7 @@ def test_the_table_of_limits_is_what_is_shipped(page: Path, settings: Settings) 
     """Each limit of default.toml stands in the table with its numbers, in the same order."""
     rows = table(page, "Limit" if page is README else "Giới hạn")
     assert [limit_row(limit) for limit in settings.limits] == [row[:-1] for row in rows]
-    waits = ", ".join(map(str, FAILURE_WAITS_MIN[:-1]))
+    waits = ", ".join(map(str, WAITS_MIN[:-1]))
     assert waits in next(row[-1] for row in rows if row[0] == "`phone_failures`")
 
 

@@ -271,7 +271,8 @@ async def test_wait_ends_with_the_service(service: Web) -> None:
     waiting = asyncio.create_task(service.call("GET", f"/v1/verifications/{started['id']}?wait=30"))
     while b"otp_waiters 1.0" not in service.deps.metrics.render()[0]:
         await asyncio.sleep(0)
-    service.deps.waiters.drain()
+    assert service.http.app is not None
+    await service.http.app.shutdown()
 
     assert "pending" == (await (await waiting).json())["status"]
 

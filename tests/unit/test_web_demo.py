@@ -57,12 +57,16 @@ async def test_duplicate(service: Web) -> None:
 
 
 def test_inbox_is_bounded() -> None:
-    """Invariant 14: the inbox keeps the newest hundred."""
+    """Invariant 14: the inbox keeps the newest hundred, and knows the last ten thousand references."""
     inbox = Inbox()
     for number in range(MAX_MESSAGES + 5):
         inbox.add(f"ref-{number}", to="+84900000001", text="x", send_number=number)
 
     assert list(range(MAX_MESSAGES + 4, 4, -1)) == [one.send_number for one in inbox.messages()]
+    for number in range(9_990):
+        inbox.add(f"later-{number}", to="+84900000001", text="x", send_number=number)
+    new = [inbox.add(f"ref-{number}", to="+84900000001", text="x", send_number=number)[1] for number in (104, 0)]
+    assert [False, True] == new
 
 
 @pytest.mark.parametrize("body", [

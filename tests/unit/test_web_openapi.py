@@ -161,6 +161,7 @@ async def test_docs_page(service: Web) -> None:
     assert "text/html; charset=utf-8" == response.headers["Content-Type"]
     assert not {"script", "iframe", "img", "link", "form", "object"} & page.tags
     assert [] == page.inline
+    assert "-H &#34;Authorization: Bearer $KEY&#34;" in text  # everything is escaped
     assert all(link == "/openapi.json" or link.startswith("#") for link in page.links)
     assert {link[1:] for link in page.links if link.startswith("#")} <= page.ids
     assert {f"problem-{example.code}" for example in EXAMPLES} <= page.ids

@@ -41,6 +41,8 @@ end
 
 if ARGV[6] ~= v.d and not (v.D and now < tonumber(v.X) and ARGV[6] == v.D) then
   local guesses = redis.call('HINCRBY', KEYS[1], 'g', 1)
+  -- A count that starts again takes no old shares along.
+  if count == 0 then forget_failures(phone, pairs_of(redis.call('HGETALL', phone))) end
   redis.call('HSET', phone, 'f', count + 1, 'ft', now)
   if v.a and v.a ~= '' then
     local field = 'b:' .. v.a
