@@ -11,7 +11,7 @@ Every limit has a mode: ``enforce``, or ``record_only``, which counts and report
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -89,6 +89,8 @@ class Limit:
         period_s: the window in seconds.
         burst: for rates, how many at once; 0 means ``count``.
         mode: whether it refuses.
+        capacity: how many may pass at once.
+        period_ms, emission_ms: the window, and for a rate the time one unit takes; every call asks for them.
     """
 
     kind: LimitKind
@@ -96,16 +98,20 @@ class Limit:
     period_s: float
     burst: int = 0
     mode: Mode = Mode.ENFORCE
+    capacity: int = field(init=False, repr=False, compare=False)
+    period_ms: int = field(init=False, repr=False, compare=False)
+    emission_ms: float = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        capacity = (self.burst or self.count) if self.kind.rate else self.count
+        object.__setattr__(self, "capacity", capacity)
+        object.__setattr__(self, "period_ms", round(self.period_s * 1000))
+        object.__setattr__(self, "emission_ms", self.period_s * 1000 / self.count if self.count else 0.0)
 
     @property
     def name(self) -> str:
         """The limit's name: metric label and configuration key."""
         return self.kind.name
-
-    @property
-    def capacity(self) -> int:
-        """How many may pass at once."""
-        return (self.burst or self.count) if self.kind.rate else self.count
 
     @property
     def policy(self) -> str:
@@ -137,10 +143,10 @@ class State(StrEnum):
     WOULD_REFUSE = "would_refuse"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     """
-    What one limit said about one call.
+    What one limit said about one call; not frozen, because a call makes nine of them and freezing is dear.
 
     Attributes:
         limit: the limit, overrides applied.

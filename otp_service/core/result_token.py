@@ -8,12 +8,18 @@ neither can be taken for the other.  ``verified_claims`` follows OpenID Identity
 
 from __future__ import annotations
 
-import json
+from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
+import orjson
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey
@@ -26,6 +32,8 @@ REFUSED_TYPE = "phone-refusal+jwt"
 TRUST_FRAMEWORK = "vn_portal_phone_registration"
 #: The assurance level when possession alone was asked for.
 POSSESSION = "phone_possession"
+
+_ES256 = ECDSA(SHA256())
 
 
 class TokenInvalid(Exception):
@@ -59,17 +67,17 @@ class Signer:
         self._keys = {key.kid: (key, _import(key)) for key in keys}
         #: Which keys are published, those that sign first: what tells one signer from another.
         self.kids = tuple(key.kid for key in sorted(keys, key=lambda key: not key.active))
-        self._active = {
-            test: next(kid for kid, (key, _) in self._keys.items() if key.test is test and key.active)
+        self._seals = {
+            test: _Seal(*next(pair for pair in self._keys.values() if pair[0].test is test and pair[0].active))
             for test in (False, True)
         }
 
     def sign(self, claims: dict[str, Any], *, test: bool) -> str:
-        """Sign claims as a compact JWS; the type follows from ``status``."""
-        key, imported = self._keys[self._active[test]]
-        kind = VERIFIED_TYPE if claims["status"] == Status.VERIFIED else REFUSED_TYPE
-        header = {"alg": key.alg, "kid": key.kid, "typ": kind}
-        return jws.serialize_compact(header, json.dumps(claims, separators=(",", ":")), imported, algorithms=[key.alg])
+        """Sign claims as a compact JWS (RFC 7515 section 7.1); the type follows from ``status``."""
+        seal = self._seals[test]
+        header = seal.verified if claims["status"] == Status.VERIFIED else seal.refused
+        signed = header + b"." + _b64(orjson.dumps(claims))
+        return (signed + b"." + _b64(seal.sign(signed))).decode("ascii")
 
     def read(self, token: str, *, test: bool) -> dict[str, Any]:
         """
@@ -85,7 +93,7 @@ class Signer:
             if key.test is not test or header.get("alg") != key.alg or kind not in {VERIFIED_TYPE, REFUSED_TYPE}:
                 raise TokenInvalid("signed for another use")
             payload = jws.deserialize_compact(token.encode("ascii"), imported, algorithms=[key.alg]).payload
-            claims: dict[str, Any] = json.loads(payload)
+            claims: dict[str, Any] = orjson.loads(payload)
         except (JoseError, KeyError, ValueError, UnicodeEncodeError) as error:
             raise TokenInvalid("not a token of this service") from error
         if not isinstance(claims, dict):
@@ -101,6 +109,37 @@ class Signer:
             public = imported.as_dict(private=False)
             keys.append({**public, "kid": key.kid, "alg": key.alg, "use": "sig"})
         return {"keys": keys}
+
+
+class _Seal:
+    """
+    One signing key made ready: its two headers are encoded once, and only the signature is made per token.
+
+    A verdict is signed in the call that checks the code, where joserfc's own serialisation would be a sixth of it.
+    """
+
+    def __init__(self, key: SigningKey, imported: ECKey | OKPKey) -> None:
+        self.verified = self._header(key, VERIFIED_TYPE)
+        self.refused = self._header(key, REFUSED_TYPE)
+        private = imported.get_op_key("sign")
+        if not isinstance(private, EllipticCurvePrivateKey | Ed25519PrivateKey):
+            raise TypeError(f"key {key.kid} is neither ES256's nor Ed25519's")
+        self._key = private
+
+    @staticmethod
+    def _header(key: SigningKey, kind: str) -> bytes:
+        return _b64(orjson.dumps({"alg": key.alg, "kid": key.kid, "typ": kind}))
+
+    def sign(self, signed: bytes) -> bytes:
+        """Sign with ES256 (RFC 7518 section 3.4: r and s, 32 bytes each) or Ed25519 (RFC 8037 section 3.1)."""
+        if isinstance(self._key, Ed25519PrivateKey):
+            return self._key.sign(signed)
+        r, s = decode_dss_signature(self._key.sign(signed, _ES256))
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+def _b64(raw: bytes) -> bytes:
+    return urlsafe_b64encode(raw).rstrip(b"=")
 
 
 def claims_of(verification: Verification, *, issuer: str) -> dict[str, Any]:
@@ -170,7 +209,12 @@ def _detail(kind: str, classification: str, check_id: str) -> dict[str, Any]:
 
 
 def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _second(ms // 1000)
+
+
+@lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _import(key: SigningKey) -> ECKey | OKPKey:

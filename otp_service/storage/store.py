@@ -58,7 +58,7 @@ class Replay:
     body: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SendLimits:
     """The limits one SMS spends; ``address`` and ``block`` are None where no address counts."""
 
@@ -92,7 +92,7 @@ class SendLimits:
         """The scripts' arguments: cooldown, three caps, the block's failures, three rates."""
         near = self.block_failures
         return (
-            _ms(self.cooldown.period_s), _enforce(self.cooldown), *_cap(self.sends),
+            self.cooldown.period_ms, _enforce(self.cooldown), *_cap(self.sends),
             *(_cap(self.block) if self.block else (0, 0, "0")),
             *_cap(self.total), *((near.count, _enforce(near)) if near else (0, "0")),
             *(_rate(self.address[1]) if self.address else (0, 0, 0)), *_rate(self.client[1]),
@@ -100,7 +100,7 @@ class SendLimits:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NewVerification:
     """Everything a start writes; ``fields`` are the record's, see ``scripts/_verification.lua``."""
 
@@ -321,21 +321,16 @@ def _replay_key(replay: Replay | None) -> str:
     return keys.replay(replay.name) if replay else ""
 
 
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
 def _enforce(limit: Limit) -> str:
     return "1" if limit.mode is Mode.ENFORCE else "0"
 
 
 def _cap(limit: Limit) -> tuple[int, int, str]:
-    return limit.count, _ms(limit.period_s), _enforce(limit)
+    return limit.count, limit.period_ms, _enforce(limit)
 
 
 def _rate(limit: Limit) -> tuple[float, float, str]:
-    emission = limit.period_s * 1000 / limit.count
-    return emission, emission * limit.capacity, _enforce(limit)
+    return limit.emission_ms, limit.emission_ms * limit.capacity, _enforce(limit)
 
 
 def _decisions(limits: Sequence[Limit | None], flat: Sequence[int]) -> list[Decision]:
