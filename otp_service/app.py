@@ -50,6 +50,7 @@ from otp_service.web.server import ProblemRunner, build_app, build_private_app
 
 _KEYS_EVERY_S = 5.0
 _PING_S = 0.25
+_REVIVE_EVERY_S = 1.0
 _QUEUE_BLOCK_MARGIN_S = 5.0
 _ASK_MARGIN_MS = 2000
 
@@ -128,6 +129,8 @@ async def opened(settings: Settings, *, demo: bool = False) -> AsyncIterator[Hou
             await server.start()
             stack.push_async_callback(server.stop)
             url = server.url
+            reviving = asyncio.create_task(_keep_alive(server))
+            stack.push_async_callback(_cancelled, reviving)
         file = KeyFile(settings.key_path)
         file.load_or_create()
         keys = KeyWatcher(file)
@@ -150,6 +153,22 @@ async def opened(settings: Settings, *, demo: bool = False) -> AsyncIterator[Hou
             ask_backoff_s=settings.ownership.retry_backoff_s,
         )
         yield House(settings, store, url, service, clients, catalogue, metrics, keys, gateway)
+
+
+async def _keep_alive(server: EmbeddedServer) -> None:
+    """Start the embedded server again when it dies alone; who uses it meanwhile is told 503."""
+    while True:
+        await asyncio.sleep(_REVIVE_EVERY_S)
+        try:
+            if await server.revive():
+                _log.warning("the embedded store had died and was started again")
+        except (ConfigurationError, StoreUnavailable, OSError) as error:
+            _log.error("the embedded store died and does not start", error=str(error))
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _ended(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
@@ -316,7 +335,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         if listener is not None:
             listener.close()
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}; choose another port") from error
     return listener
 
 

@@ -79,7 +79,7 @@ _WELCOME = """
 The demo is ready on {base}  (data in {data_dir}, Ctrl-C stops it)
   documentation   {base}/docs
   SMS inbox       {base}/demo/sms
-  API key         demo-portal-key   (this demo accepts it, nothing else does)
+  API key         demo-portal-key   (valid in this demo only)
 
 A citizen whose SIM is theirs: paste these four commands, the last answers "verified".
 
@@ -95,11 +95,13 @@ The same with somebody else's SIM ends "rejected", reason "sim_not_owned":
 
   START=$(curl -s {base}/v1/verifications -H 'Authorization: Bearer demo-portal-key' \\
     -H 'Content-Type: application/json' -d '{{"phone_number": "0900000002", "purpose": "registration",
-    "id_number": "052090000001", "end_user_ip": "203.0.113.7", "reference": "hs-2"}}'); echo "$START"
+    "id_number": "052090000009", "end_user_ip": "203.0.113.7", "reference": "hs-2"}}'); echo "$START"
   ID=$(echo "$START" | grep -o '"id":"[^"]*' | cut -d'"' -f4); sleep 1
   CODE=$(curl -s {base}/demo/sms | grep -oE '[0-9]{{6}} la ma' | head -n 1 | cut -c 1-6); echo "$CODE"
   curl -s {base}/v1/verifications/$ID/check -H 'Authorization: Bearer demo-portal-key' \\
     -H 'Content-Type: application/json' -d "{{\\"code\\": \\"$CODE\\"}}"; echo
+The limits are those of a real service: one SMS a minute per number, five ownership checks a day per number and per ID
+number.  A new data folder (DATA_DIR) starts afresh; config/sample/subscribers.csv has more numbers.
 """
 
 
@@ -127,17 +129,11 @@ def clients_new(
 @clients_app.command("list")
 def clients_list(config: ConfigDir = None) -> None:
     """Show the clients: purposes, origins, and when their keys expire."""
-    from datetime import UTC, datetime
-
     from rich.table import Table
 
     table = Table("client", "purposes", "origins", "keys")
     for client in _settings(config).portals:
-        keys = [
-            f"{'test' if key.test else 'live'}, "
-            + (f"until {datetime.fromtimestamp(key.expires_at, UTC):%Y-%m-%d}" if key.expires_at else "no expiry")
-            for key in client.keys
-        ]
+        keys = [f"{'test' if key.test else 'live'}, {_expiry(key.expires_at)}" for key in client.keys]
         table.add_row(
             client.name, "\n".join(sorted(client.purposes)), "\n".join(sorted(client.origins)), "\n".join(keys),
         )
@@ -286,7 +282,8 @@ def _settings(config: Path | None) -> Settings:
     from otp_service.telemetry.logs import configure
 
     try:
-        settings = load_settings(config)
+        data_dir = os.environ.get("DATA_DIR")
+        settings = load_settings(config, overrides={"store": {"data_dir": data_dir}} if data_dir else None)
     except ConfigurationError as error:
         _fail(str(error))
     json_lines = settings.logging.json_lines
@@ -301,6 +298,16 @@ def _run(work: Coroutine[Any, Any, Found]) -> Found:
         _fail(str(error))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _expiry(expires_at: int | None) -> str:
+    import time
+    from datetime import UTC, datetime
+
+    if expires_at is None:
+        return "no expiry"
+    word = "until" if expires_at > time.time() else "EXPIRED"
+    return f"{word} {datetime.fromtimestamp(expires_at, UTC):%Y-%m-%d}"
 
 
 def _period(seconds: float) -> str:

@@ -26,7 +26,7 @@ class Finding:
 
 async def examine(settings: Settings) -> list[Finding]:
     """Check everything that starting the service needs, and what makes it durable."""
-    findings = _clients(settings)
+    findings = [*_readiness(settings), *_clients(settings)]
     try:
         async with opened(settings) as house:
             plugins = f"gateway {house.gateway.name}, source {settings.ownership.source}"
@@ -34,7 +34,22 @@ async def examine(settings: Settings) -> list[Finding]:
             findings += _keys(house)
             findings += await _store(house)
     except (ConfigurationError, StoreUnavailable) as error:
-        findings.append(Finding("FAIL", "start", str(error)))
+        where = settings.store.url or f"embedded in {settings.store.data_dir}"
+        hint = f" (store.url: {where.rpartition('@')[2]})" if isinstance(error, StoreUnavailable) else ""
+        findings.append(Finding("FAIL", "start", f"{error}{hint}"))
+    return findings
+
+
+def _readiness(settings: Settings) -> list[Finding]:
+    """Say what is fine on a developer's machine and must not go live."""
+    findings = []
+    if settings.gateway.name in {"console", "fake"}:
+        findings.append(Finding("warn", "gateway", f"{settings.gateway.name} reaches no phone: for development only"))
+    if "sample" in str(settings.ownership.options.get("subscribers", "")):
+        findings.append(Finding("warn", "ownership", "the sample subscribers are made up: set [ownership.options]"))
+    for name, url in (("service.issuer", settings.service.issuer), ("server.public_url", settings.server.public_url)):
+        if url.startswith("http://"):
+            findings.append(Finding("warn", "address", f"{name} is {url}: portals elsewhere cannot reach or trust it"))
     return findings
 
 

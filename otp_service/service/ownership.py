@@ -9,7 +9,7 @@ from collections.abc import Callable
 from otp_service.core.errors import NotFound
 from otp_service.core.evidence import Evidence, OwnershipOutcome, OwnershipQuestion
 from otp_service.core.keyring import KeyRing
-from otp_service.core.limits import ID_OWNERSHIP_CHECKS, PHONE_OWNERSHIP_CHECKS, LimitBook
+from otp_service.core.limits import ID_OWNERSHIP_CHECKS, PHONE_OWNERSHIP_CHECKS, LimitBook, State
 from otp_service.core.ports import OwnershipSource
 from otp_service.core.verification import Verification
 from otp_service.service.tally import Tally
@@ -67,6 +67,9 @@ class OwnershipStep:
         answer = await self._store.ask(shard, verification_id, id_keys, limits)
         self._tally.decisions(answer.decisions)
         if answer.outcome != "go":
+            if answer.outcome == "refused":
+                refused = [decision.limit.name for decision in answer.decisions if decision.state is State.REFUSED]
+                _log.info("ownership", verification_id=verification_id, outcome="refused", limit=",".join(refused))
             return self._seen(ring, verification_id, answer)
         evidence, seconds = await self._ask(ring, verification_id, answer.extra, phone, id_numbers)
         self._metrics.ownership_check(evidence.source, evidence.outcome, seconds)

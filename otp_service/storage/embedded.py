@@ -111,6 +111,18 @@ class EmbeddedServer:
                 await self._leave()
                 raise
 
+    async def revive(self) -> bool:
+        """
+        Start the server again if it died on its own; returns whether it had.
+
+        Raises what :meth:`start` raises.
+        """
+        if self._share is None or self._server_is_alive():
+            return False
+        async with self._gate():
+            await self._ensure_server()
+        return True
+
     async def stop(self) -> None:
         """
         Give up the share; the last one out stops the server, which first writes everything to disk.

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 from support.http import Api, Reply, wrong
-from support.processes import Installation, eventually
+from support.processes import Installation, Run, eventually
 from support.sms_gateway import HELD, ScriptedGateway
 
 from otp_service.storage.embedded import EmbeddedServer
@@ -91,8 +91,27 @@ async def test_everything_killed_right_after_the_201(site: Installation, gateway
 
 async def test_killed_store_loses_nothing_and_fails_closed(site: Installation, gateway: ScriptedGateway) -> None:
     """A killed store refuses and sends nothing; revived, every code is as it was (Invariants 1, 6 and 8)."""
-    serve = await site.serve(STORE__RETRY_TOTAL_S="1")
-    await site.worker(STORE__RETRY_TOTAL_S="1")
+    # By its address the store is somebody else's: these processes do not start it again themselves.
+    alone = {"STORE__URL": site.store_url, "STORE__RETRY_TOTAL_S": "1"}
+    async with _revived(site):
+        serve = await site.serve(**alone)
+        await site.worker(**alone)
+        await _killed_and_revived(site, gateway, serve)
+
+
+async def test_embedded_store_is_started_again(site: Installation, gateway: ScriptedGateway) -> None:
+    """An embedded server that dies alone is started again by those who use it; nothing is lost (Invariant 6)."""
+    serve = await site.serve()
+    await site.worker()
+    async with Api(serve.base) as api:
+        before = (await api.start("0700000001"))["id"]
+        site.kill_store()
+        await eventually(lambda: _is_ready(api), "the store is back by itself")
+        assert (200, "verified") == (await api.check(before, await gateway.code(before))).said
+    assert any(run.events("the embedded store had died and was started again") for run in site.runs)
+
+
+async def _killed_and_revived(site: Installation, gateway: ScriptedGateway, serve: Run) -> None:
     async with Api(serve.base) as api:
         used, fresh, guessed = await started(api, 3)
         codes = {one: await gateway.code(one) for one in (used, fresh, guessed)}

@@ -173,6 +173,14 @@ async def test_docs_page(service: Web) -> None:
     )
 
 
+async def test_docs_page_marks_code_up(service: Web) -> None:
+    """What stands between backticks is shown as code, not as escaped tags."""
+    page = await (await service.call("GET", "/docs", key=None)).text()
+    assert "<code>verify</code>" in page
+    assert "&lt;code" not in page
+    assert "`" not in page
+
+
 async def test_docs_page_speaks_both_languages(service: Web) -> None:
     """The table of problem codes has each sentence in Vietnamese and in English."""
     text = await (await service.call("GET", "/docs", key=None)).text()
