@@ -8,6 +8,7 @@ top of it: the API, the worker, or both.
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import signal
@@ -19,6 +20,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from secrets import token_hex
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -50,6 +52,8 @@ from otp_service.web.server import ProblemRunner, build_app, build_private_app
 
 _KEYS_EVERY_S = 5.0
 _PING_S = 0.25
+_BACKLOG = 128
+_COMPLAIN_EVERY_S = 10.0
 _REVIVE_EVERY_S = 1.0
 _QUEUE_BLOCK_MARGIN_S = 5.0
 _ASK_MARGIN_MS = 2000
@@ -104,9 +108,11 @@ class House:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, demo: bool = False) -> AsyncIterator[House]:
+async def opened(settings: Settings, kind: str = "") -> AsyncIterator[House]:
     """
     Open the store and build the house on it.
+
+    ``kind`` is ``live`` or ``demo`` for a process that serves, empty for one that only looks.
 
     Raises ConfigurationError, or StoreUnavailable when the store does not answer.
     """
@@ -120,7 +126,7 @@ async def opened(settings: Settings, *, demo: bool = False) -> AsyncIterator[Hou
     )
     metrics = Metrics(
         purposes=settings.purposes, limits=[limit.name for limit in settings.limits], gateways=[gateway.name],
-        sources=[source.name], scripts=scripts.NAMES, routes=templates(demo=demo), version=_VERSION,
+        sources=[source.name], scripts=scripts.NAMES, routes=templates(demo=kind == "demo"), version=_VERSION,
     )
     async with AsyncExitStack() as stack:
         url = settings.store.url
@@ -142,7 +148,7 @@ async def opened(settings: Settings, *, demo: bool = False) -> AsyncIterator[Hou
         stack.push_async_callback(client.close)
         store = Store(client, queue_cap=settings.store.queue_cap)
         with translated():
-            await store.prepare()
+            await store.prepare(kind)
         stop = asyncio.Event()
         watching = asyncio.create_task(keys.watch(stop))
         stack.push_async_callback(_ended, stop, watching)
@@ -180,14 +186,14 @@ async def serve(settings: Settings) -> None:
     """Run the API until SIGTERM or SIGINT."""
     listener = _listen(settings.server.host, settings.server.port)
     with closing(listener):
-        async with opened(settings) as house, _api(house, listener):
+        async with opened(settings, "live") as house, _api(house, listener):
             _say_ready(house)
             await _signalled()
 
 
 async def work(settings: Settings) -> None:
     """Run the worker until SIGTERM or SIGINT."""
-    async with opened(settings) as house, _worker(house), _private(house, _dependencies(house)):
+    async with opened(settings, "live") as house, _worker(house), _private(house, _dependencies(house)):
         _say_ready(house)
         await _signalled()
 
@@ -199,7 +205,7 @@ async def demo(settings: Settings, announce: Callable[[str], None]) -> None:
     options = {**settings.gateway.options, "url": f"{base}/demo/gateway"}
     settings = replace(settings, gateway=settings.gateway.model_copy(update={"options": options}))
     with closing(listener):
-        async with opened(settings, demo=True) as house, _api(house, listener, inbox=Inbox()), _worker(house):
+        async with opened(settings, "demo") as house, _api(house, listener, inbox=Inbox()), _worker(house):
             _say_ready(house)
             announce(base)
             await _signalled()
@@ -316,7 +322,7 @@ async def _running(app: web.Application, listener: socket.socket, catalogue: Cat
     runner = ProblemRunner(app, catalogue=catalogue, handle_signals=False, shutdown_timeout=10.0)
     await runner.setup()
     try:
-        await web.SockSite(runner, listener).start()
+        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
         yield
     finally:
         await runner.cleanup()
@@ -330,7 +336,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(found[0], socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(found[4])
-        listener.listen(1024)
+        listener.listen(_BACKLOG)
         listener.setblocking(False)  # noqa: FBT003 - the socket module's own signature
     except OSError as error:
         if listener is not None:
@@ -339,7 +345,23 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+class _LoopErrors:
+    """Says once in a while that no file is left for a connection; asyncio says it hundreds of times a second."""
+
+    def __init__(self) -> None:
+        self._said_at = -_COMPLAIN_EVERY_S
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in {errno.EMFILE, errno.ENFILE}:
+            loop.default_exception_handler(context)
+        elif loop.time() - self._said_at >= _COMPLAIN_EVERY_S:
+            self._said_at = loop.time()
+            _log.error("no file left for another connection: raise the limit of open files (ulimit -n)")
+
+
 def _say_ready(house: House) -> None:
+    asyncio.get_running_loop().set_exception_handler(_LoopErrors())
     # What is loaded by now stays: it need not be looked through again, and requests leave few cycles behind.
     gc.collect()
     gc.freeze()

@@ -81,6 +81,9 @@ The demo is ready on {base}  (data in {data_dir}, Ctrl-C stops it)
   SMS inbox       {base}/demo/sms
   API key         demo-portal-key   (valid in this demo only)
 
+Its limits are a real service's: one SMS a minute per number, five ownership checks a day per number and ID number.
+A new data folder (DATA_DIR) starts afresh; config/sample/subscribers.csv has more numbers.
+
 A citizen whose SIM is theirs: paste these four commands, the last answers "verified".
 
   START=$(curl -s {base}/v1/verifications -H 'Authorization: Bearer demo-portal-key' \\
@@ -99,10 +102,7 @@ The same with somebody else's SIM ends "rejected", reason "sim_not_owned":
   ID=$(echo "$START" | grep -o '"id":"[^"]*' | cut -d'"' -f4); sleep 1
   CODE=$(curl -s {base}/demo/sms | grep -oE '[0-9]{{6}} la ma' | head -n 1 | cut -c 1-6); echo "$CODE"
   curl -s {base}/v1/verifications/$ID/check -H 'Authorization: Bearer demo-portal-key' \\
-    -H 'Content-Type: application/json' -d "{{\\"code\\": \\"$CODE\\"}}"; echo
-The limits are those of a real service: one SMS a minute per number, five ownership checks a day per number and per ID
-number.  A new data folder (DATA_DIR) starts afresh; config/sample/subscribers.csv has more numbers.
-"""
+    -H 'Content-Type: application/json' -d "{{\\"code\\": \\"$CODE\\"}}"; echo"""
 
 
 # -- clients -----------------------------------------------------------------------------------------------------------

@@ -59,4 +59,6 @@ class Evidence:
 
 
 #: Assurance levels from the strongest to the weakest.
-ASSURANCE_LEVELS = ("operator_match", "subscriber_table", "attested_reply")
+#: A match by the previous ID number proves that the SIM is registered under *that* document; that both numbers are one
+#: person's is the portal's word.
+ASSURANCE_LEVELS = ("operator_match", "subscriber_table", "subscriber_table_previous_id", "attested_reply")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from base64 import b32encode, urlsafe_b64decode, urlsafe_b64encode
+from base64 import b32encode, b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -139,7 +139,7 @@ class KeyRing:
         if len(token) > 128 or not token.startswith("vt_") or self.parse_id(verification_id) is None:
             return None
         try:
-            raw = urlsafe_b64decode(token[3:] + "=" * (-len(token[3:]) % 4))
+            raw = b64decode(token[3:] + "=" * (-len(token[3:]) % 4), altchars=b"-_", validate=True)
             client = raw[_TOKEN_MAC_BYTES:].decode("ascii")
         except (Base64Error, ValueError):
             return None

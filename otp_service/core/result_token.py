@@ -90,11 +90,12 @@ class Signer:
             key, imported = self._keys[str(found.headers().get("kid"))]
             header = found.headers()
             kind = header.get("typ")
-            if key.test is not test or header.get("alg") != key.alg or kind not in {VERIFIED_TYPE, REFUSED_TYPE}:
+            if key.test is not test or header.get("alg") != key.alg or kind not in (VERIFIED_TYPE, REFUSED_TYPE):
                 raise TokenInvalid("signed for another use")
             payload = jws.deserialize_compact(token.encode("ascii"), imported, algorithms=[key.alg]).payload
             claims: dict[str, Any] = orjson.loads(payload)
-        except (JoseError, KeyError, ValueError, UnicodeEncodeError) as error:
+        except (JoseError, KeyError, TypeError, AttributeError, ValueError) as error:
+            # Headers of odd types make joserfc raise what Python raises.
             raise TokenInvalid("not a token of this service") from error
         if not isinstance(claims, dict):
             raise TokenInvalid("no claims")

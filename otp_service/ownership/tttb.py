@@ -100,9 +100,10 @@ class TttbSource:
             return self._not_available(note)
         if not any(hits):
             return Evidence(OwnershipOutcome.MISMATCH, self.name, self.assurance)
-        note = "restricted_one_way" if status == "restricted_one_way" else None
         if not hits[0]:
-            note = "previous_id_number"
+            # The SIM is registered under the previous number; whose that was is not this table's to say.
+            return Evidence(OwnershipOutcome.MATCH, self.name, f"{self.assurance}_previous_id", "previous_id_number")
+        note = "restricted_one_way" if status == "restricted_one_way" else None
         return Evidence(OwnershipOutcome.MATCH, self.name, self.assurance, note)
 
     def _not_available(self, note: str) -> Evidence:

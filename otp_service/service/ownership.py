@@ -61,10 +61,12 @@ class OwnershipStep:
         ring = self._ring()
         id_numbers = tuple(ring.unseal(verification_id, ID_PLACE, sealed_ids).split(","))
         phone = ring.unseal(verification_id, PHONE_PLACE, sealed_phone)
-        id_shard = ring.shard(id_numbers[0])
-        id_keys = [keys.id_number(id_shard, name) for name in ring.names("id_number", id_numbers[0])]
+        id_keys = [
+            keys.id_number(ring.shard(number), name)
+            for number in id_numbers for name in ring.names("id_number", number)
+        ]
         limits = self._book.get(PHONE_OWNERSHIP_CHECKS, phone), self._book.get(ID_OWNERSHIP_CHECKS)
-        answer = await self._store.ask(shard, verification_id, id_keys, limits)
+        answer = await self._store.ask(shard, verification_id, id_keys, limits, len(ring.ids))
         self._tally.decisions(answer.decisions)
         if answer.outcome != "go":
             if answer.outcome == "refused":

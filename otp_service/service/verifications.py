@@ -112,7 +112,8 @@ class VerificationService:
         answer = await self.store.start(
             NewVerification(
                 id=verification_id, shard=shard, client=caller.tenant, purpose=purpose.name,
-                phone_names=ring.names("phone", phone), group=send_group(purpose, caller), block=block,
+                phone_names=ring.names("test phone" if caller.test else "phone", phone),
+                group=send_group(purpose, caller), block=block,
                 life_ms=purpose.life_s * 1000, code_ms=purpose.code.validity_s * 1000,
                 fields=self._fields(ring, verification_id, command),
                 extra=_sealed_extra(ring, verification_id, command),

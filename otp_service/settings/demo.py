@@ -35,6 +35,8 @@ def demo_settings(settings: Settings, port: int, data_dir: Path) -> Settings:
         )
         if not is_loopback(host)
     ]
+    if settings.store.url:
+        problems.append("store.url: the demo has a store of its own; its inbox shows every code")
     if settings.gateway.name not in _UNREAL_GATEWAYS:
         problems.append("gateway.name: the demo refuses real gateways")
     if any(portal.name == DEMO_CLIENT for portal in settings.portals):

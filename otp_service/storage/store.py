@@ -133,14 +133,17 @@ class Store:
         self._queue_cap = queue_cap
         self._scripts = {name: scripts.load(name) for name in scripts.NAMES}
 
-    async def prepare(self) -> None:
+    async def prepare(self, kind: str = "") -> None:
         """
         Check the store's constants and load every script.
 
-        Raises ConfigurationError when the store was made with another number of shards or another layout.
+        ``kind`` is ``demo`` or ``live`` for a process that serves; the first one decides for good whose store it is,
+        so that a demo never reads the codes of real people.  Raises ConfigurationError when the store was made for
+        another kind, or with another number of shards or another layout.
         """
         redis = self.client.redis
-        for name, needed in (("shards", str(SHARDS)), ("schema", _SCHEMA)):
+        constants = [("shards", str(SHARDS)), ("schema", _SCHEMA), *([("kind", kind)] if kind else [])]
+        for name, needed in constants:
             await redis.hsetnx(keys.META, name, needed)
             made_with = await redis.hget(keys.META, name)
             if made_with != needed.encode():
@@ -237,12 +240,12 @@ class Store:
     # -- ownership ---------------------------------------------------------------------------------------------
 
     async def ask(
-        self, shard: int, verification_id: str, id_keys: Sequence[str], limits: tuple[Limit, Limit],
+        self, shard: int, verification_id: str, id_keys: Sequence[str], limits: tuple[Limit, Limit], names: int = 1,
     ) -> Answer:
-        """Spend the limits of one ownership check (phone, ID number); see ``scripts/ask.lua``."""
+        """Spend the limits of one ownership check (phone, ID numbers of so many names); see ``scripts/ask.lua``."""
         outcome, now_ms, record, answers, extra, *ended = await self._run(
             "ask", (keys.verification(shard, verification_id), *id_keys),
-            (self.now_ms, verification_id, *_cap(limits[0]), *_cap(limits[1])),
+            (self.now_ms, verification_id, *_cap(limits[0]), *_cap(limits[1]), names),
         )
         return Answer(
             outcome.decode(), now_ms, to_record(record), _decisions(limits, answers), extra=extra, ended=ended == [1],

@@ -16,6 +16,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
+from otp_service.core.client import LOOPBACK_HOSTS
 from otp_service.core.errors import Forbidden
 from otp_service.core.times import iso
 from otp_service.web import problems
@@ -93,5 +94,10 @@ def _message(raw: dict[str, Any]) -> dict[str, Any]:
 def _require_loopback(request: web.Request) -> None:
     """Refuse every other machine: whoever reads the inbox reads the codes.  Raises Forbidden."""
     peer = peer_of(request)
-    if peer is None or not ip_address(peer).is_loopback:
+    if peer is None or not ip_address(peer).is_loopback or not _names_loopback(request.host):
         raise Forbidden
+
+
+def _names_loopback(host: str) -> bool:
+    """Whether the page that asks knows this machine by its own name: another name here is DNS rebinding."""
+    return host.rpartition(":")[0] in LOOPBACK_HOSTS or host in LOOPBACK_HOSTS

@@ -75,6 +75,14 @@ def _read_id_number(text: str) -> IdNumber:
         refuse("id_number_malformed")
 
 
+def _read_previous_id_number(text: str) -> IdNumber:
+    """Take a CMND alone: with a CCCD, anybody's own number could stand in for somebody else's."""
+    number = _read_id_number(text)
+    if number.kind != "cmnd":
+        refuse("previous_id_number_malformed")
+    return number
+
+
 def _read_code(text: str) -> str:
     code = normalise_code(text)
     if code is None:
@@ -176,6 +184,9 @@ PhoneText = Annotated[str, _string(_read_phone), _schema(
 IdNumberText = Annotated[IdNumber, _string(_read_id_number), _schema(
     "052090000001", "12 digits (CCCD) or 9 digits (CMND); blanks and dots between them are taken.",
     maxLength=MAX_INPUT,
+)]
+PreviousIdNumberText = Annotated[IdNumber, _string(_read_previous_id_number), _schema(
+    "210000003", "The CMND of 9 digits that the person had before the CCCD.", maxLength=MAX_INPUT,
 )]
 CodeText = Annotated[str, _string(_read_code), _schema(
     "123456", "The digits of the SMS; blanks and hyphens between them are taken.", maxLength=32,

@@ -26,6 +26,7 @@ from otp_service.web.fields import (
     NameText,
     NoticeText,
     PhoneText,
+    PreviousIdNumberText,
     PurposeText,
     ReferenceText,
     TimestampText,
@@ -62,8 +63,8 @@ class StartBody(_Strict):
     phone_number: PhoneText
     purpose: PurposeText
     id_number: IdNumberText | None = Field(None, description="Required where the purpose checks ownership.")
-    previous_id_number: IdNumberText | None = Field(
-        None, description="The CMND or CCCD before; the subscriber record may still carry it.",
+    previous_id_number: PreviousIdNumberText | None = Field(
+        None, description="The CMND before; the subscriber record may still carry it.  Yours to know as one person's.",
     )
     full_name: NameText | None = None
     birth_date: BirthDateText | None = None

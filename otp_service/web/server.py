@@ -11,6 +11,7 @@ The applications: the public one, the private one, and the runner that answers e
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from secrets import token_hex
 from typing import Any, Final
@@ -30,7 +31,11 @@ from otp_service.web.middleware import make_middleware
 from otp_service.web.routes import BROWSER_PATHS, DEMO_GATEWAY, DEMO_SMS, OPERATIONS, Operation
 
 #: What each connection gets: no second log line, bodies as they came, and a short linger after a refused body.
-_CONNECTION: Final[dict[str, Any]] = {"access_log": None, "auto_decompress": False, "lingering_time": 2.0}
+_CONNECTION: Final[dict[str, Any]] = {
+    "access_log": None, "auto_decompress": False, "lingering_time": 2.0, "keepalive_timeout": 30.0,
+}
+#: Seconds in which a new connection's first request must have its headers complete; bodies have their own time.
+_FIRST_REQUEST_S: Final = 10.0
 
 _log = get_logger()
 
@@ -97,11 +102,31 @@ class _ProblemServer(web.Server):
 
 
 class _ProblemConnection(web.RequestHandler):
-    __slots__ = ("_catalogue",)
+    __slots__ = ("_catalogue", "_patience")
 
     def __init__(self, server: web.Server, *, catalogue: Catalogue, **options: Any) -> None:
         super().__init__(server, **options)
         self._catalogue = catalogue
+        self._patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Give the first request its time: aiohttp would wait for ever, and files are few."""
+        super().connection_made(transport)
+        self._patience = self._loop.call_later(_FIRST_REQUEST_S, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what arrived; with the first complete headers the waiting is over."""
+        super().data_received(data)
+        if self._patience is not None and (self._messages or self._current_request is not None):
+            self._patience.cancel()
+            self._patience = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the timer with its connection."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        super().connection_lost(exc)
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None,

@@ -24,7 +24,7 @@ from support.engine import (
 
 from otp_service.core.evidence import Evidence, OwnershipOutcome
 from otp_service.core.limits import ID_OWNERSHIP_CHECKS, PHONE_OWNERSHIP_CHECKS, Limit, Mode
-from otp_service.core.verification import Ownership
+from otp_service.core.verification import Ownership, Verification
 from otp_service.storage import keys
 
 MATCH, MISMATCH = OwnershipOutcome.MATCH, OwnershipOutcome.MISMATCH
@@ -304,6 +304,23 @@ async def test_settling_twice_settles_once(engine: Engine) -> None:
         assert ("settled", b"r") == (answer.outcome, answer.record[b"s"])
     assert before == await engine.dump()
     assert (1, 1) == await logged(engine)
+
+
+async def test_every_number_that_is_asked_about_is_counted(backend: Backend) -> None:
+    """A previous number spends its own allowance: nobody tries one number on many phones by that way."""
+    few = [Limit(ID_OWNERSHIP_CHECKS, 1, DAY)]
+    async with Engine(backend, limits=few) as engine:
+        engine.source.outcome = MISMATCH
+        first = await engine.start(purpose="registration", previous_id_number="210000003")
+        assert ("rejected", "sim_not_owned") == await ended(engine, first)
+        second = await engine.start(OTHER_PHONE, purpose="registration", id_number="210000003")
+        assert ("rejected", "ownership_unavailable") == await ended(engine, second)
+
+
+async def ended(engine: Engine, verification: Verification) -> tuple[str, str | None]:
+    """Give the right code and return status and reason."""
+    seen = await engine.right(verification)
+    return seen.status.value, seen.reason.value if seen.reason else None
 
 
 async def test_record_only_asks_on(backend: Backend) -> None:

@@ -61,6 +61,11 @@ def mismatch() -> Evidence:
     return Evidence(OwnershipOutcome.MISMATCH, "tttb", "subscriber_table")
 
 
+def match_by_previous() -> Evidence:
+    """Return the evidence of a match by the previous number: it says no more than that."""
+    return Evidence(OwnershipOutcome.MATCH, "tttb", "subscriber_table_previous_id", "previous_id_number")
+
+
 def not_available(note: str) -> Evidence:
     """Return the evidence of a row that allows no comparison: no assurance, because nothing was learnt."""
     return Evidence(OwnershipOutcome.NOT_AVAILABLE, "tttb", None, note)
@@ -81,12 +86,12 @@ def refusal(path: Path) -> str:
     (match(), question(1, CCCD)),
     (match(), question(1, CCCD, CMND)),
     (match(), question(2, CMND)),
-    (match("previous_id_number"), question(2, CCCD, CMND)),
+    (match_by_previous(), question(2, CCCD, CMND)),
     (mismatch(), question(1, OTHER)),
     (mismatch(), question(1, OTHER, CMND)),
     (mismatch(), question(2, CCCD)),
     (match("restricted_one_way"), question(3, CCCD)),
-    (match("previous_id_number"), question(3, OTHER, CCCD)),
+    (match_by_previous(), question(3, OTHER, CCCD)),
     (mismatch(), question(3, OTHER)),
     (not_available("subscriber_blocked"), question(4, CCCD)),
     (not_available("subscriber_blocked"), question(5, CCCD)),

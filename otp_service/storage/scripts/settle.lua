@@ -1,7 +1,7 @@
 -- Settles an ownership check: compare-and-set on `checking_ownership`.
 --
 -- @use _clock _verification
--- KEYS  1 v:<id>  2… log of the ID number, every name
+-- KEYS  1 v:<id>  2… logs of the ID numbers, every name
 -- ARGV  1 now_ms  2 id  3 outcome m, x, n or e  4 source  5 assurance or ""  6 ms until the next try after an error
 -- Returns {outcome, now, record, 1 when this call ended it}; outcome is ok (settled now), waits (asked again later) or settled (was before).
 -- A refund removes the entries by the verification's id, so that a second one does nothing.
@@ -9,6 +9,12 @@
 local now, id = clock(ARGV[1]), ARGV[2]
 local P = prefix(KEYS[1])
 local v = meet(P, id, '', now)
+
+-- A question that was not answered is given back, also when the verification ended meanwhile.
+if v and v.w ~= 'm' and v.w ~= 'x' and (ARGV[3] == 'n' or ARGV[3] == 'e') then
+  redis.call('HDEL', P .. 'p:' .. v.h, 'o:' .. id)
+  for at = 2, #KEYS do redis.call('ZREM', KEYS[at], id) end
+end
 if not v or v.s ~= 'o' then return {'settled', now, record(P, id), v and v.ended or 0} end
 
 local outcome = ARGV[3]
@@ -22,8 +28,6 @@ if outcome == 'x' then
   finish(P, id, v, 'r', 'm', now)
   return {'ok', now, record(P, id), 1}
 end
-redis.call('HDEL', P .. 'p:' .. v.h, 'o:' .. id)
-for at = 2, #KEYS do redis.call('ZREM', KEYS[at], id) end
 if outcome == 'n' then
   if not v.A then
     finish(P, id, v, 'r', 'n', now)
