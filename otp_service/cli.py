@@ -102,7 +102,8 @@ The same with somebody else's SIM ends "rejected", reason "sim_not_owned":
   ID=$(echo "$START" | grep -o '"id":"[^"]*' | cut -d'"' -f4); sleep 1
   CODE=$(curl -s {base}/demo/sms | grep -oE '[0-9]{{6}} la ma' | head -n 1 | cut -c 1-6); echo "$CODE"
   curl -s {base}/v1/verifications/$ID/check -H 'Authorization: Bearer demo-portal-key' \\
-    -H 'Content-Type: application/json' -d "{{\\"code\\": \\"$CODE\\"}}"; echo"""
+    -H 'Content-Type: application/json' -d "{{\\"code\\": \\"$CODE\\"}}"; echo
+"""
 
 
 # -- clients -----------------------------------------------------------------------------------------------------------

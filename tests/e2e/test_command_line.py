@@ -76,6 +76,8 @@ async def test_operating_a_running_service(tmp_path: Path) -> None:
     with ScriptedGateway() as gateway:
         async with Installation(
             tmp_path / "site", gateway_url=gateway.url, LIMITS__PHONE_COOLDOWN__PERIOD="1s",
+            LIMITS__PHONE_SENDS__COUNT="99", LIMITS__PHONE_BLOCK_SENDS__COUNT="99",
+            LIMITS__PHONE_SENDS_TOTAL__COUNT="99",
         ) as site:
             worker = site.launch("worker", settings={"SERVER__PRIVATE_PORT": "0"})
             serve = await site.serve()

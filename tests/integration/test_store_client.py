@@ -349,3 +349,12 @@ async def test_a_store_of_another_make_is_refused(engine: Engine, name: str) -> 
     await engine.redis.hset(keys.META, name, "99")
     with pytest.raises(ConfigurationError, match=name):
         await Store(engine.client).prepare()
+
+
+async def test_a_demo_and_a_live_service_share_no_store(engine: Engine) -> None:
+    """Who serves first decides whose store it is: a demo would show real people's codes in its inbox."""
+    await Store(engine.client).prepare("live")
+    with pytest.raises(ConfigurationError, match="kind"):
+        await Store(engine.client).prepare("demo")
+    await Store(engine.client).prepare("live")
+    await Store(engine.client).prepare()

@@ -266,3 +266,13 @@ def test_claims_that_are_no_object() -> None:
 def test_keys_are_not_shown() -> None:
     """A signing key's representation keeps its private part (Invariant 5)."""
     assert "PRIVATE" not in repr(LIVE)
+
+
+@pytest.mark.parametrize("odd", [
+    {"typ": {}}, {"typ": [1]}, {"typ": 5}, {"crit": 5}, {"crit": [{}]}, {"alg": {}}, {"kid": {}},
+], ids=str)
+def test_odd_header_types_are_no_token(odd: dict[str, Any]) -> None:
+    """A header whose members have odd types is refused like any other forgery, and raises nothing else."""
+    header, payload, signature = token().split(".")
+    with pytest.raises(TokenInvalid):
+        SIGNER.read(f"{encoded({**decoded(header), **odd})}.{payload}.{signature}", test=False)
