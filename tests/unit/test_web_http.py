@@ -402,3 +402,26 @@ async def test_keep_alive_after_a_refusal(service: Web) -> None:
         return (await service.call("POST", "/v1/verifications", body)).status
 
     assert [400, 201] == [await send(b"{"), await send(orjson.dumps(SIMPLE))]
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\nA: "])
+async def test_silent_connections_are_closed(service: Web, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    """Who connects and never finishes the first request's headers is cut off (Invariant 14)."""
+    monkeypatch.setattr("otp_service.web.server._FIRST_REQUEST_S", 0.05)
+
+    assert b"" == await raw(service, sent)
+
+
+async def test_patience_ends_with_the_first_request(service: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection whose first request came is kept for the next one."""
+    monkeypatch.setattr("otp_service.web.server._FIRST_REQUEST_S", 0.2)
+    reader, writer = await asyncio.open_connection(service.http.server.host, service.http.server.port)
+    for _ in range(2):
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"}"), timeout=10)
+        over = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.3, over.set)
+        await over.wait()
+    assert not reader.at_eof()
+    writer.close()
+    await writer.wait_closed()
