@@ -187,14 +187,14 @@ async def serve(settings: Settings) -> None:
     listener = _listen(settings.server.host, settings.server.port)
     with closing(listener):
         async with opened(settings, "live") as house, _api(house, listener):
-            _say_ready(house)
+            _begin_work(house)
             await _signalled()
 
 
 async def work(settings: Settings) -> None:
     """Run the worker until SIGTERM or SIGINT."""
     async with opened(settings, "live") as house, _worker(house), _private(house, _dependencies(house)):
-        _say_ready(house)
+        _begin_work(house)
         await _signalled()
 
 
@@ -206,7 +206,7 @@ async def demo(settings: Settings, announce: Callable[[str], None]) -> None:
     settings = replace(settings, gateway=settings.gateway.model_copy(update={"options": options}))
     with closing(listener):
         async with opened(settings, "demo") as house, _api(house, listener, inbox=Inbox()), _worker(house):
-            _say_ready(house)
+            _begin_work(house)
             announce(base)
             await _signalled()
 
@@ -360,14 +360,15 @@ class _LoopErrors:
             _log.error("no file left for another connection: raise the limit of open files (ulimit -n)")
 
 
-def _say_ready(house: House) -> None:
+def _begin_work(house: House) -> None:
+    """Set the process up for its working life, and say that it is ready."""
     asyncio.get_running_loop().set_exception_handler(_LoopErrors())
     # What is loaded by now stays: it need not be looked through again, and requests leave few cycles behind.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
     house.metrics.ready(ready=True)
-    _log.info("ready", pid=os.getpid(), python=sys.version.split()[0], version=version("otp-service"))
+    _log.info("ready", pid=os.getpid(), python=sys.version.split()[0], version=_VERSION)
 
 
 async def _signalled() -> None:

@@ -229,7 +229,8 @@ class VerificationService:
 
     async def _proven(self, ring: KeyRing, shard: int, verification_id: str, answer: Answer) -> Verification:
         verification = to_verification(ring, verification_id, answer.record, answer.now_ms)
-        if verification.status is not Status.CHECKING_OWNERSHIP:
+        # What a source has answered once, even by an error, is the worker's: repeating the call asks nobody again.
+        if verification.status is not Status.CHECKING_OWNERSHIP or b"w" in answer.record:
             if answer.ended:
                 self._tally.finished(verification)
             return verification

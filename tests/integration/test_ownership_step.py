@@ -14,12 +14,14 @@ from support.engine import (
     OTHER_PHONE,
     OWNER,
     PHONE,
+    PORTAL,
     RIVAL,
     STRANGER,
     THIRD_PHONE,
     Backend,
     Engine,
     refused,
+    replay,
 )
 
 from otp_service.core.evidence import Evidence, OwnershipOutcome
@@ -304,6 +306,16 @@ async def test_settling_twice_settles_once(engine: Engine) -> None:
         assert ("settled", b"r") == (answer.outcome, answer.record[b"s"])
     assert before == await engine.dump()
     assert (1, 1) == await logged(engine)
+
+
+async def test_a_replayed_check_asks_nobody_again(engine: Engine) -> None:
+    """Repeating a right guess with its Idempotency-Key costs the source no second question (Invariant 11)."""
+    engine.source.outcome = OwnershipOutcome.ERROR
+    started = await engine.start(purpose="registration")
+    for _ in range(3):
+        seen = await engine.service.check(PORTAL, started.id, engine.code(started), replay("again"))
+        assert "checking_ownership" == seen.status
+    assert 1 == engine.count("otp_ownership_checks_total", source="tttb", outcome="error")
 
 
 async def test_every_number_that_is_asked_about_is_counted(backend: Backend) -> None:
