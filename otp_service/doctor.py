@@ -9,6 +9,8 @@ from redis.exceptions import ResponseError
 
 from otp_service.app import House, opened
 from otp_service.core.errors import ConfigurationError, StoreUnavailable
+from otp_service.core.ports import ConnectedGateway
+from otp_service.delivery.accounts import TEST_ACCOUNT
 from otp_service.settings import Settings
 from otp_service.storage.client import translated
 
@@ -29,8 +31,8 @@ async def examine(settings: Settings) -> list[Finding]:
     findings = [*_readiness(settings), *_clients(settings)]
     try:
         async with opened(settings) as house:
-            plugins = f"gateway {house.gateway.name}, source {settings.ownership.source}"
-            findings.append(Finding("ok", "plugins", plugins))
+            findings.append(Finding("ok", "ownership", f"source {settings.ownership.source}"))
+            findings += _gateways(house)
             findings += _keys(house)
             findings += await _store(house)
     except (ConfigurationError, StoreUnavailable) as error:
@@ -43,8 +45,6 @@ async def examine(settings: Settings) -> list[Finding]:
 def _readiness(settings: Settings) -> list[Finding]:
     """Say what is fine on a developer's machine and must not go live."""
     findings = []
-    if settings.gateway.name in {"console", "fake"}:
-        findings.append(Finding("warn", "gateway", f"{settings.gateway.name} reaches no phone: for development only"))
     if "sample" in str(settings.ownership.options.get("subscribers", "")):
         findings.append(Finding("warn", "ownership", "the sample subscribers are made up: set [ownership.options]"))
     for name, url in (("service.issuer", settings.service.issuer), ("server.public_url", settings.server.public_url)):
@@ -69,6 +69,24 @@ def _clients(settings: Settings) -> list[Finding]:
 def _keys(house: House) -> list[Finding]:
     ring = house.keys.secrets.ring
     return [Finding("ok", "keys", f"{house.settings.key_path}: current {ring.current} of {len(ring.ids)}")]
+
+
+def _gateways(house: House) -> list[Finding]:
+    """Say of each account in use what would surprise an operator."""
+    findings = []
+    for account in house.accounts:
+        if account.name == TEST_ACCOUNT:
+            continue
+        reports = account.report_secret or account.poll_reports or isinstance(account.gateway, ConnectedGateway)
+        if not account.real:
+            findings.append(Finding("warn", "gateway", f"{account.name} reaches no phone: for development only"))
+        elif not reports and (account.supports.callback or account.supports.polling):
+            findings.append(Finding(
+                "warn", "gateway", f"{account.name} could tell of deliveries: set its report_secret or poll_reports",
+            ))
+        else:
+            findings.append(Finding("ok", "gateway", f"{account.name} ({account.gateway.name})"))
+    return findings
 
 
 async def _store(house: House) -> list[Finding]:

@@ -18,19 +18,30 @@ def installed(group: str) -> dict[str, str]:
     return {point.name: point.value for point in sorted(entry_points(group=group), key=lambda point: point.name)}
 
 
+def find(group: str, name: str) -> Any:
+    """
+    Return the class of the plugin ``name`` of a group.
+
+    Raises ConfigurationError when there is none of that name.
+    """
+    try:
+        return _find(group, name)
+    except LookupError as error:
+        known = ", ".join(installed(group)) or "none"
+        raise ConfigurationError(
+            f"no {name!r} among {group} (installed: {known}); write an entry point's name or module:Class"
+        ) from error
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"{name!r} of {group} cannot be loaded: {error}") from error
+
+
 def make(group: str, name: str, options: Mapping[str, Any]) -> Any:
     """
     Make the plugin ``name`` of a group, its options being its constructor's arguments.
 
     Raises ConfigurationError when there is none of that name or it does not take these options.
     """
-    try:
-        kind = _find(group, name)
-    except (ImportError, AttributeError, LookupError) as error:
-        known = ", ".join(installed(group)) or "none"
-        raise ConfigurationError(
-            f"no {name!r} among {group} (installed: {known}); write an entry point's name or module:Class"
-        ) from error
+    kind = find(group, name)
     try:
         return kind(**options)
     except TypeError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
-from otp_service.core.ports import HttpRequest, HttpResponse, SendOutcome, SendResult, SmsMessage
+from otp_service.core.ports import HttpResponse, SendOutcome, SendResult, SmsMessage
 
 
 class ConsoleGateway:
@@ -21,19 +21,20 @@ class ConsoleGateway:
     name = "console"
     real = False
     timeout_s = 5.0
+    contract = "this one: sms_adapters/console.py"
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
 
-    def build_request(self, message: SmsMessage) -> HttpRequest | None:
-        """Print the message; None, because there is nothing left to send."""
+    def build_request(self, message: SmsMessage) -> SendOutcome:
+        """Print the message; printed is accepted."""
         stream = self._stream or sys.stderr
         stream.write(
             f"--- SMS to {message.to}, send {message.send_number}, template {message.template_key}, "
             f"valid {message.validity_s} s (a live code: development only)\n{message.text}\n---\n"
         )
         stream.flush()
-        return None
+        return SendOutcome(SendResult.ACCEPTED)
 
     def parse_response(self, response: HttpResponse) -> SendOutcome:
         """Say UNKNOWN: nobody was asked, so no answer can be ours; the SMS itself has been printed."""

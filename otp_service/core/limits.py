@@ -119,6 +119,11 @@ class Limit:
         return f'"{self.name}";q={self.count};w={max(1, round(self.period_s))}'
 
 
+def exempt(limit: Limit) -> Limit:
+    """Return a limit that only records: what magic numbers spend (``core/magic_numbers.py``)."""
+    return replace(limit, mode=Mode.RECORD_ONLY)
+
+
 @dataclass(frozen=True, slots=True)
 class Override:
     """

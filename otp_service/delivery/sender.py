@@ -3,50 +3,125 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import aiohttp
 
-from otp_service.core.ports import HttpRequest, HttpResponse, SendOutcome, SendResult, SmsGateway, SmsMessage
+from otp_service.core.ports import (
+    HttpRequest,
+    HttpResponse,
+    SendOutcome,
+    SendResult,
+    SmsMessage,
+    TokenGateway,
+)
+from otp_service.delivery.accounts import Account
+from otp_service.delivery.tokens import Token, Tokens
 from otp_service.telemetry.metrics import Metrics
 
 _MAX_ANSWER = 64 * 1024
+#: How much of an attempt's time may pass before there is a token.
+_TOKEN_PART = 0.75
 
 
 class Sender:
     """
-    Hands a message to a gateway and reads its answer.
+    Hands messages to gateways and reads their answers.
 
     Args:
         session: the connections; it belongs to the caller.
+        tokens: what gateways with tokens are asked with.
         metrics: counts results and latency per gateway.
+        asked: is shown each request.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, metrics: Metrics) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, tokens: Tokens, metrics: Metrics,
+        asked: Callable[[HttpRequest], None] | None = None,
+    ) -> None:
+        self._asked = asked
         self._session = session
+        self._tokens = tokens
         self._metrics = metrics
 
-    async def send(self, gateway: SmsGateway, message: SmsMessage) -> SendOutcome:
+    async def send(self, account: Account, message: SmsMessage) -> SendOutcome:
         """Try once.  Never raises for what a gateway or the network does: that is an outcome."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        request = gateway.build_request(message)
-        outcome = SendOutcome(SendResult.ACCEPTED) if request is None else await self._exchange(gateway, request)
-        self._metrics.send(gateway.name, outcome.result)
-        self._metrics.send_latency(gateway.name, loop.time() - began)
+        try:
+            async with asyncio.timeout(account.timeout_s):
+                outcome = await self._send(account, message)
+        except TimeoutError:
+            outcome = SendOutcome(SendResult.UNKNOWN, provider_code="timeout", maybe_sent=True)
+        self._metrics.send(account.name, outcome.result)
+        self._metrics.send_latency(account.name, loop.time() - began)
         return outcome
 
-    async def _exchange(self, gateway: SmsGateway, request: HttpRequest) -> SendOutcome:
-        timeout = aiohttp.ClientTimeout(total=gateway.timeout_s)
+    async def _send(self, account: Account, message: SmsMessage) -> SendOutcome:
+        if account.connected is not None:
+            return await account.connected.send(message)
+        if account.with_token is not None:
+            return await self._send_authorised(account, account.with_token, message)
+        if account.plain is None:
+            raise TypeError(f"{account.name} is no gateway")
+        built = account.plain.build_request(message)
+        if isinstance(built, SendOutcome):
+            return built
+        answer = await self.exchange(account, built)
+        return answer if isinstance(answer, SendOutcome) else account.plain.parse_response(answer)
+
+    async def _send_authorised(self, account: Account, gateway: TokenGateway, message: SmsMessage) -> SendOutcome:
+        """Send with the token that is kept; one that is not taken is replaced once."""
+        began = asyncio.get_running_loop().time()
+        refused_version, outcome = 0, SendOutcome(SendResult.AUTHENTICATION, provider_code="no_token")
+        for _ in range(2):
+            token = await self._token(account, gateway, began, refused_version)
+            if token is None:
+                # Nobody was asked to send anything: another gateway may, or this one a little later.
+                return SendOutcome(SendResult.TEMPORARY, provider_code="no_token")
+            built = gateway.build_authorised(message, token.value)
+            if isinstance(built, SendOutcome):
+                return built
+            answer = await self.exchange(account, built)
+            outcome = answer if isinstance(answer, SendOutcome) else gateway.parse_response(answer)
+            if not outcome.stale_token:
+                break
+            refused_version = token.version
+        return outcome
+
+    async def _token(self, account: Account, gateway: TokenGateway, began: float, refused_version: int) -> Token | None:
+        """Get a token while there is time enough to use it: a hand-over that is cut off counts as perhaps sent."""
+        try:
+            async with asyncio.timeout_at(began + account.timeout_s * _TOKEN_PART):
+                return await self._tokens.get(account, gateway, self.exchange, not_version=refused_version)
+        except TimeoutError:
+            return None
+
+    async def exchange(self, account: Account, request: HttpRequest) -> HttpResponse | SendOutcome:
+        """Make one request; what the network does instead of answering is an outcome."""
+        timeout = aiohttp.ClientTimeout(total=account.timeout_s)
+        if self._asked is not None:
+            self._asked(request)
         try:
             async with self._session.request(
-                request.method, request.url, headers=request.headers, data=request.body, timeout=timeout,
+                request.method, request.url, headers=request.headers, data=request.body or None, timeout=timeout,
                 allow_redirects=False,
             ) as answer:
-                body = await answer.content.read(_MAX_ANSWER)
+                body = await _read(answer.content)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
-                return gateway.parse_response(HttpResponse(answer.status, headers, body))
+                return HttpResponse(answer.status, headers, body)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             # No connection was made: the gateway cannot have the message.
             return SendOutcome(SendResult.TEMPORARY, provider_code="not_connected")
-        except (TimeoutError, aiohttp.ClientError) as error:
-            return SendOutcome(SendResult.UNKNOWN, provider_code=type(error).__name__, maybe_sent=True)
+        except TimeoutError:
+            return SendOutcome(SendResult.UNKNOWN, provider_code="timeout", maybe_sent=True)
+        except aiohttp.ClientError as error:
+            return SendOutcome(SendResult.UNKNOWN, provider_code=type(error).__name__, maybe_sent=True, lost=True)
+
+
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    """Read a body to its end, or as much of it as an answer may have: one read gives what has arrived by then."""
+    body = b""
+    while len(body) < _MAX_ANSWER and (part := await content.read(_MAX_ANSWER - len(body))):
+        body += part
+    return body

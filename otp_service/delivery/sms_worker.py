@@ -1,83 +1,43 @@
-"""
-The SMS worker: takes queued sends, renders them and hands them to a gateway while their codes are valid.
-
-Codes are derived here, from the id and the send number, and exist in memory only.  A send is claimed before each
-attempt, so that a superseded, used or expired code is never sent, and two workers never hold the same send; a worker
-that dies leaves its entries to be reclaimed once their lease is over.
-"""
+"""The SMS worker: takes queued sends and has each delivered; one that dies leaves its entries to be reclaimed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
-from otp_service.core.client import ClientRegistry
-from otp_service.core.codes import derive_code
 from otp_service.core.errors import StoreUnavailable
-from otp_service.core.keyring import SHARDS, KeyRing
-from otp_service.core.messages import Catalogue
-from otp_service.core.ports import RETRYABLE, SendOutcome, SendResult, SmsGateway, SmsMessage
-from otp_service.core.verification import Purpose, Verification
+from otp_service.core.keyring import SHARDS
+from otp_service.delivery.courier import Courier
 from otp_service.delivery.pacing import pause
-from otp_service.delivery.sender import Sender
 from otp_service.storage.queue import CONSUMER_GONE_MS, QueuedSms, SmsQueue
-from otp_service.storage.records import to_verification
 from otp_service.storage.store import Store
 from otp_service.telemetry.logs import get_logger
-from otp_service.telemetry.metrics import Metrics
 
-_LEASE_MARGIN_MS = 2000
 _BLOCK_MS = 1000
 _RECLAIM_EVERY_S = 2.0
 _RETIRE_EVERY = 300
-_MAX_BACKOFF_S = 15.0
 _PAUSE_S = 0.5
-#: An SMS that waited longer than this says how long its code is still valid, not how long codes are.
-_FRESH_MS = 15_000
+#: Sends that wait for another attempt must not keep the others from their first; memory bounds them nevertheless.
+_MOST_PAUSING = 8
 
 _log = get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class SendPolicy:
-    """
-    How sends are tried.
-
-    Attributes:
-        attempts: hand-overs tried per send before it counts as failed.
-        backoff_s: seconds before the second attempt; it doubles, up to 15.
-        concurrency: sends in hand at once.
-        brand: who the SMS says it comes from.
-    """
-
-    attempts: int = 8
-    backoff_s: float = 1.0
-    concurrency: int = 256
-    brand: str = ""
-
-
 class SmsWorker:
-    """One consumer of the SMS queue."""
+    """
+    One consumer of the SMS queue.
 
-    def __init__(
-        self, *, store: Store, queue: SmsQueue, ring: Callable[[], KeyRing], purposes: Mapping[str, Purpose],
-        clients: ClientRegistry, catalogue: Catalogue, gateway: SmsGateway, sender: Sender, metrics: Metrics,
-        policy: SendPolicy,
-    ) -> None:
+    Args:
+        store: removes consumers that are gone.
+        queue: this process's place among the consumers.
+        courier: delivers one send.
+    """
+
+    def __init__(self, *, store: Store, queue: SmsQueue, courier: Courier) -> None:
         self._store = store
         self._queue = queue
-        self._ring = ring
-        self._purposes = purposes
-        self._clients = clients
-        self._catalogue = catalogue
-        self._gateway = gateway
-        self._sender = sender
-        self._metrics = metrics
-        self._policy = policy
-        self._lease_ms = round(gateway.timeout_s * 1000) + _LEASE_MARGIN_MS
-        self._free = asyncio.Semaphore(policy.concurrency)
-        self._in_hand: set[asyncio.Task[None]] = set()
+        self._courier = courier
+        self._concurrency = courier.policy.concurrency
+        self._in_hand: dict[tuple[int, bytes], asyncio.Task[None]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop``, then finish what is in hand and leave the group."""
@@ -88,9 +48,10 @@ class SmsWorker:
                 await self._take(stop)
         finally:
             stop.set()
+            self._courier.stopping.set()
             await reclaiming
             if self._in_hand:
-                await asyncio.gather(*self._in_hand, return_exceptions=True)
+                await asyncio.gather(*self._in_hand.values(), return_exceptions=True)
             await self._leave()
 
     async def _until_ready(self, stop: asyncio.Event) -> None:
@@ -103,9 +64,10 @@ class SmsWorker:
         return None
 
     async def _take(self, stop: asyncio.Event) -> None:
-        room = self._policy.concurrency - len(self._in_hand)
+        active = len(self._in_hand) - self._courier.pausing
+        room = min(self._concurrency - active, _MOST_PAUSING * self._concurrency - len(self._in_hand))
         if room <= 0:
-            await asyncio.wait(self._in_hand, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(self._in_hand.values(), timeout=_PAUSE_S, return_when=asyncio.FIRST_COMPLETED)
             return
         try:
             for sms in await self._queue.read(room, _BLOCK_MS):
@@ -117,15 +79,19 @@ class SmsWorker:
     async def _reclaim(self, stop: asyncio.Event) -> None:
         rounds = 0
         while not stop.is_set():
+            found: list[QueuedSms] = []
             try:
-                for sms in await self._queue.reclaim(self._lease_ms, self._policy.concurrency // SHARDS + 1):
+                found = await self._queue.reclaim(self._courier.lease_ms, self._concurrency // SHARDS + 1)
+                for sms in found:
                     self._begin(sms)
                 if rounds % _RETIRE_EVERY == 0:
                     await self._retire("")
             except StoreUnavailable as error:
                 _log.warning("queue not reclaimable", error=str(error))
             rounds += 1
-            await pause(stop, _RECLAIM_EVERY_S)
+            # What a crash left is more than one round takes: go on while there is much of it and hands are free.
+            busy = len(found) >= self._concurrency or len(self._in_hand) >= self._concurrency
+            await pause(stop, _PAUSE_S if found and not busy else _RECLAIM_EVERY_S)
 
     async def _leave(self) -> None:
         try:
@@ -139,76 +105,17 @@ class SmsWorker:
         )
 
     def _begin(self, sms: QueuedSms) -> None:
-        task = asyncio.create_task(self._handle(sms))
-        self._in_hand.add(task)
-        task.add_done_callback(self._in_hand.discard)
+        place = (sms.shard, sms.entry)
+        if place in self._in_hand:
+            return  # reclaimed from this very worker, which is still at it
+        task = self._in_hand[place] = asyncio.create_task(self._handle(sms))
+        task.add_done_callback(lambda _: self._in_hand.pop(place))
 
     async def _handle(self, sms: QueuedSms) -> None:
         try:
-            async with self._free:
-                await self._deliver(sms)
+            await self._courier.deliver(sms)
         except StoreUnavailable:
             # Whatever was not recorded is still in the queue, under a lease that ends.
             _log.warning("send left to be reclaimed", verification_id=sms.verification_id, send_number=sms.send_number)
         except Exception:  # noqa: BLE001 - logged with its traceback; the entry is retried or runs out
             _log.exception("send failed", verification_id=sms.verification_id, send_number=sms.send_number)
-
-    async def _deliver(self, sms: QueuedSms) -> None:
-        attempt = 0
-        while True:
-            claim = await self._store.claim(
-                sms.shard, sms.verification_id, sms.send_number, sms.entry, self._lease_ms,
-            )
-            if claim.outcome != "send":
-                if claim.outcome == "skip":
-                    _log.info("sms skipped", verification_id=sms.verification_id, send_number=sms.send_number)
-                return
-            attempt += 1
-            if attempt == 1:
-                self._metrics.queue_to_gateway(max(0, claim.now_ms - sms.queued_at_ms) / 1000)
-            verification = to_verification(self._ring(), sms.verification_id, claim.record, claim.now_ms)
-            outcome = await self._hand_over(verification, sms.send_number, claim.number)
-            wait_s = min(_MAX_BACKOFF_S, self._policy.backoff_s * 2 ** (attempt - 1))
-            again = (
-                outcome.result in RETRYABLE and attempt < self._policy.attempts and wait_s * 1000 < claim.number
-            )
-            await self._store.sent(
-                sms.shard, sms.verification_id, sms.send_number, sms.entry,
-                outcome="a" if outcome.taken else "r" if again else "f",
-                maybe_sent=outcome.maybe_sent, retry_ms=round(wait_s * 1000),
-            )
-            _log.info(
-                "sms", verification_id=sms.verification_id, send_number=sms.send_number, gateway=self._gateway.name,
-                result=outcome.result.value, provider_code=outcome.provider_code, attempt=attempt,
-                queue_ms=claim.now_ms - sms.queued_at_ms, again=again,
-            )
-            if not again:
-                return
-            await asyncio.sleep(wait_s)
-
-    async def _hand_over(self, verification: Verification, send_number: int, valid_ms: int) -> SendOutcome:
-        if verification.test and self._gateway.real:
-            # A test key sends no real SMS (DESIGN 4).
-            return SendOutcome(SendResult.ACCEPTED, provider_code="test_key")
-        message = self._message(verification, send_number, valid_ms)
-        outcome = await self._sender.send(self._gateway, message)
-        if outcome.taken:
-            self._metrics.sms_segments(verification.purpose, message.segments)
-        return outcome
-
-    def _message(self, verification: Verification, send_number: int, valid_ms: int) -> SmsMessage:
-        purpose = self._purposes.get(verification.purpose) or Purpose(verification.purpose)
-        client = self._clients.get(verification.client)
-        policy_s = purpose.code.validity_s
-        validity_s = policy_s if valid_ms > policy_s * 1000 - _FRESH_MS else max(1, valid_ms // 1000)
-        rendered = self._catalogue.sms(
-            verification.locale, verification.purpose,
-            code=derive_code(self._ring(), verification.id, send_number, verification.code_length),
-            validity_s=validity_s, send_number=send_number, brand=self._policy.brand,
-            host=client.webotp_host if client else None,
-        )
-        return SmsMessage(
-            to=verification.phone_number, text=rendered.text, template_key=rendered.template_key,
-            params=rendered.params, reference=f"{verification.id}-{send_number}", send_number=send_number,
-            validity_s=max(1, valid_ms // 1000), segments=rendered.segments,
-        )

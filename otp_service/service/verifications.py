@@ -33,6 +33,7 @@ from otp_service.core.errors import (
 )
 from otp_service.core.keyring import KeyRing
 from otp_service.core.limits import PHONE_FAILURES, LimitBook, State
+from otp_service.core.magic_numbers import is_magic, magic_code
 from otp_service.core.ports import OwnershipSource
 from otp_service.core.result_token import TokenInvalid, claims_of
 from otp_service.core.times import iso
@@ -65,14 +66,16 @@ class VerificationService:
         issuer: the token's ``iss``.
         inline_deadline_s: how long a check waits for the source before the worker takes over.
         ask_backoff_s: after a source's error, the first wait; it doubles up to sixteen times that.
+        demo: whether every caller may use magic numbers, not test keys alone.
     """
 
     def __init__(
         self, store: Store, *, secrets: Callable[[], Secrets], limit_book: LimitBook,
         purposes: Mapping[str, Purpose], source: OwnershipSource, metrics: Metrics, issuer: str,
-        inline_deadline_s: float = 3.0, ask_backoff_s: float = 2.0,
+        inline_deadline_s: float = 3.0, ask_backoff_s: float = 2.0, demo: bool = False,
     ) -> None:
         self.store = store
+        self._demo = demo
         self.purposes = purposes
         self.issuer = issuer
         self._secrets = secrets
@@ -102,20 +105,23 @@ class VerificationService:
         """
         Start a verification: its SMS is queued durably when this returns (invariant 6).
 
-        Raises RateLimited, IdempotencyKeyReused, Unavailable, StoreUnavailable.
+        Raises InvalidRequest for a magic number of a live key, RateLimited, IdempotencyKeyReused, Unavailable,
+        StoreUnavailable.
         """
         ring = self.secrets.ring
         purpose, phone = command.purpose, command.phone_number
         shard = ring.shard(phone)
         verification_id = ring.new_id(shard)
+        if is_magic(phone) and not (caller.test or self._demo):
+            raise InvalidRequest(FieldError("phone_number", "test_number"))
         _, block = self._allowances.address(command.end_user_ip)
         answer = await self.store.start(
             NewVerification(
                 id=verification_id, shard=shard, client=caller.tenant, purpose=purpose.name,
-                phone_names=ring.names("test phone" if caller.test else "phone", phone),
+                phone_names=_phone_names(ring, caller, phone, verification_id),
                 group=send_group(purpose, caller), block=block,
                 life_ms=purpose.life_s * 1000, code_ms=purpose.code.validity_s * 1000,
-                fields=self._fields(ring, verification_id, command),
+                fields=self._fields(ring, caller, verification_id, command),
                 extra=_sealed_extra(ring, verification_id, command),
             ),
             self._allowances.sends(caller, purpose, phone, command.end_user_ip),
@@ -137,9 +143,10 @@ class VerificationService:
             case _:
                 raise Unavailable
 
-    def _fields(self, ring: KeyRing, verification_id: str, command: StartCommand) -> list[Any]:
+    def _fields(self, ring: KeyRing, caller: Caller, verification_id: str, command: StartCommand) -> list[Any]:
         purpose, policy = command.purpose, command.purpose.code
-        code = derive_code(ring, verification_id, 1, policy.length)
+        fixed = magic_code(command.phone_number, policy.length, test=caller.test)
+        code = fixed or derive_code(ring, verification_id, 1, policy.length)
         fields: list[Any] = [
             "l", command.locale, "S", purpose.max_resends + 1, "m", purpose.max_attempts, "cl", policy.length,
             "P", ring.seal(verification_id, PHONE_PLACE, command.phone_number),
@@ -176,7 +183,8 @@ class VerificationService:
             seen = await self._view(caller, shard, verification_id)
             purpose = self._purpose(seen.purpose)
             number = seen.send_number + 1
-            code = derive_code(ring, verification_id, number, seen.code_length)
+            fixed = magic_code(seen.phone_number, seen.code_length, test=caller.test)
+            code = fixed or derive_code(ring, verification_id, number, seen.code_length)
             answer = await self.store.resend(
                 shard, verification_id, caller.tenant, nonce=nonce, replay=replay, send_number=number,
                 digest=code_digest(ring, verification_id, code), grace_ms=purpose.code.previous_code_grace_s * 1000,
@@ -366,6 +374,13 @@ class VerificationService:
         if answer.ended:
             self._tally.finished(verification)
         return AlreadyFinal(verification.status.value)
+
+
+def _phone_names(ring: KeyRing, caller: Caller, phone: str, verification_id: str) -> tuple[str, ...]:
+    """Return what a phone is known by; each verification of a magic number has a phone of its own, so none waits."""
+    if is_magic(phone):
+        return ring.names("magic phone", f"{phone} {verification_id}")
+    return ring.names("test phone" if caller.test else "phone", phone)
 
 
 def _id_digest(ring: KeyRing, verification_id: str, id_number: str) -> bytes:

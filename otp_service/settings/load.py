@@ -14,9 +14,11 @@ from pydantic import Field, ValidationError
 from otp_service.core.client import Client, ClientRegistry
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.limits import Limit, LimitBook, Override
+from otp_service.core.routing import Route, RouteBook
 from otp_service.core.verification import Purpose
 from otp_service.settings.base import Known, Section
 from otp_service.settings.clients import ClientName, ClientSection
+from otp_service.settings.gateways import GatewayName, GatewaySection, RouteSection, SendingSection, routes_of
 from otp_service.settings.policies import (
     LimitsSection,
     OverrideSection,
@@ -25,7 +27,6 @@ from otp_service.settings.policies import (
     limits_of,
 )
 from otp_service.settings.sections import (
-    GatewaySection,
     KeysSection,
     LoggingSection,
     OwnershipSection,
@@ -51,7 +52,9 @@ class Document(Section):
     server: ServerSection = Field(default_factory=ServerSection)
     store: StoreSection = Field(default_factory=StoreSection)
     keys: KeysSection = Field(default_factory=KeysSection)
-    gateway: GatewaySection = Field(default_factory=GatewaySection)
+    sending: SendingSection = Field(default_factory=SendingSection)
+    gateways: dict[GatewayName, GatewaySection] = Field(default_factory=dict)
+    routes: tuple[RouteSection, ...] = ()
     ownership: OwnershipSection = Field(default_factory=OwnershipSection)
     logging: LoggingSection = Field(default_factory=LoggingSection)
     purposes: Annotated[dict[PurposeName, PurposeSection], Field(min_length=1)]
@@ -72,7 +75,9 @@ class Settings:
         overrides: other numbers for named subjects, subjects normalised.
         portals: the clients with their keys.
         messages: ``messages/<locale>.toml`` by locale, as plain tables (see core/messages.py).
-        service, server, store, keys, gateway, ownership, logging: the sections of default.toml.
+        gateways: the accounts at gateways by name, used or not.
+        routes: which of them serve a message, the one for all that is left last.
+        service, server, store, keys, sending, ownership, logging: the sections of default.toml.
     """
 
     config_dir: Path
@@ -80,7 +85,9 @@ class Settings:
     server: ServerSection
     store: StoreSection
     keys: KeysSection
-    gateway: GatewaySection
+    sending: SendingSection
+    gateways: dict[str, GatewaySection]
+    routes: tuple[Route, ...]
     ownership: OwnershipSection
     logging: LoggingSection
     purposes: dict[str, Purpose]
@@ -97,6 +104,10 @@ class Settings:
     def limit_book(self) -> LimitBook:
         """Return the limits with their overrides."""
         return LimitBook(self.limits, self.overrides)
+
+    def route_book(self) -> RouteBook:
+        """Return the routes as the worker asks them."""
+        return RouteBook(self.routes)
 
     def clients(self) -> ClientRegistry:
         """Return the clients, found by name or API key."""
@@ -134,7 +145,8 @@ def load_settings(
     return Settings(
         config_dir=folder,
         service=document.service, server=document.server, store=document.store, keys=document.keys,
-        gateway=document.gateway, ownership=document.ownership, logging=document.logging,
+        sending=document.sending, ownership=document.ownership, logging=document.logging,
+        gateways=dict(document.gateways), routes=routes_of(document.sending, document.routes),
         purposes={name: section.purpose(name) for name, section in document.purposes.items()},
         limits=limits_of(document.limits),
         overrides=tuple(section.override() for section in document.overrides),

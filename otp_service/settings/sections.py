@@ -107,16 +107,6 @@ class KeysSection(Section):
     file: Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)] = None
 
 
-class GatewaySection(Section):
-    """``[gateway]``: who carries the SMS.  ``options`` go to its constructor and may hold secrets."""
-
-    name: Plugin = "console"
-    attempts: int = Field(8, ge=1, le=10)
-    backoff_s: float = Field(1.0, ge=0, le=60)
-    concurrency: int = Field(256, ge=1, le=10_000)
-    options: Options = Field(default_factory=dict, repr=False)
-
-
 class OwnershipSection(Section):
     """``[ownership]``: who knows whose SIM it is.  ``options`` go to its constructor and may hold secrets."""
 

@@ -3,7 +3,8 @@ How keys in the store are named.
 
 Everything of a phone shares the tag of its shard, ``{s07}``; limits of addresses, ID numbers, clients and the service,
 and idempotency records, have tags of their own.  No name contains a phone number, an ID number or an address: those
-are keyed digests (``core/keyring.py``).
+are keyed digests (``core/keyring.py``).  What belongs to a gateway has its name as tag; a provider's message id stands
+there as the provider gave it.
 """
 
 from __future__ import annotations
@@ -60,3 +61,18 @@ def rate(kind: str, subject: str) -> str:
 def replay(name: str) -> str:
     """Return the key of an idempotency record."""
     return f"otp:k:{{{name}}}"
+
+
+def shares() -> str:
+    """Return the key of the gateways' shares of traffic."""
+    return "otp:g:shares"
+
+
+def gateway(name: str, kind: str) -> str:
+    """Return a key of a gateway: ``rate``, ``early``, ``polls``, ``token`` or ``lease``."""
+    return f"otp:g:{{{name}}}:{kind}"
+
+
+def gateway_message(name: str, provider_id: str = "") -> str:
+    """Return the key under which a message is found by the provider's id, or the prefix of all of them."""
+    return f"otp:g:{{{name}}}:m:{provider_id}"

@@ -33,6 +33,11 @@ class QueuedSms:
     send_number: int
 
     @property
+    def reference(self) -> str:
+        """What gateways know this send by, the same on every attempt."""
+        return f"{self.verification_id}-{self.send_number}"
+
+    @property
     def queued_at_ms(self) -> int:
         """When it was queued."""
         return int(self.entry.split(b"-", 1)[0])

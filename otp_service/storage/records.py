@@ -19,6 +19,7 @@ from otp_service.core.verification import (
 Record = dict[bytes, bytes]
 
 OUTCOME_CODES = {"match": "m", "mismatch": "x", "not_available": "n", "error": "e"}
+DELIVERY_LETTERS = {delivery: letter for letter, delivery in DELIVERY_CODES.items()}
 _OUTCOMES = {code.encode(): outcome for outcome, code in OUTCOME_CODES.items()}
 
 #: What a test key makes is another tenant's: ``c`` ends with this, and live keys do not see it.

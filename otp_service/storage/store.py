@@ -14,9 +14,10 @@ from typing import Any
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.keyring import SHARDS
 from otp_service.core.limits import Decision, Limit, Mode, State
+from otp_service.core.verification import Delivery
 from otp_service.storage import keys, scripts
 from otp_service.storage.client import StoreClient
-from otp_service.storage.records import Record, to_record
+from otp_service.storage.records import DELIVERY_LETTERS, Record, to_record
 
 _SCHEMA = "1"
 _STATES = (State.ALLOWED, State.REFUSED, State.WOULD_REFUSE)
@@ -117,6 +118,40 @@ class NewVerification:
     extra: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """
+    A message that a gateway has taken, so that its delivery reports find the verification.
+
+    Attributes:
+        gateway: the account's name.
+        provider_id: what the provider calls the message; empty when it gave no id.
+        delivery: what is known of its delivery at once.
+        poll_after_ms: when to ask for its delivery first; None when nobody asks.
+    """
+
+    gateway: str
+    provider_id: str = ""
+    delivery: Delivery | None = None
+    poll_after_ms: int | None = None
+
+    @property
+    def keys(self) -> tuple[str, str, str]:
+        """The gateway's keys of ``scripts/sent.lua``."""
+        if not self.provider_id:
+            return "", "", ""
+        polls = keys.gateway(self.gateway, "polls") if self.poll_after_ms is not None else ""
+        return keys.gateway_message(self.gateway, self.provider_id), keys.gateway(self.gateway, "early"), polls
+
+    @property
+    def args(self) -> tuple[str, str, int]:
+        """Its last arguments."""
+        return DELIVERY_LETTERS[self.delivery] if self.delivery else "", self.provider_id, self.poll_after_ms or 0
+
+
+_UNTRACED = Taken("")
+
+
 class Store:
     """
     The transitions.
@@ -131,7 +166,6 @@ class Store:
         self.client = client
         self.now_ms = now_ms
         self._queue_cap = queue_cap
-        self._scripts = {name: scripts.load(name) for name in scripts.NAMES}
 
     async def prepare(self, kind: str = "") -> None:
         """
@@ -148,8 +182,8 @@ class Store:
             made_with = await redis.hget(keys.META, name)
             if made_with != needed.encode():
                 raise ConfigurationError(f"the store was made with {name} = {made_with!r}, this version needs {needed}")
-        for script in self._scripts.values():
-            await redis.script_load(script.source)
+        for name in scripts.NAMES:
+            await redis.script_load(scripts.load(name).source)
 
     # -- a client's calls --------------------------------------------------------------------------------------
 
@@ -269,23 +303,28 @@ class Store:
 
     # -- the worker --------------------------------------------------------------------------------------------
 
-    async def claim(self, shard: int, verification_id: str, send_number: int, entry: bytes, lease_ms: int) -> Answer:
-        """Claim a queued SMS before a gateway is asked; see ``scripts/claim.lua``."""
+    async def claim(
+        self, shard: int, verification_id: str, send_number: int, entry: bytes, lease_ms: int, *, holder: str,
+        maybe_sent: bool = False,
+    ) -> Answer:
+        """Claim a queued SMS before a gateway is asked, or renew one's own claim; see ``scripts/claim.lua``."""
         outcome, now_ms, record, number = await self._run(
             "claim", (keys.verification(shard, verification_id), keys.sms_queue(shard)),
-            (self.now_ms, verification_id, send_number, entry, keys.GROUP, lease_ms),
+            (self.now_ms, verification_id, send_number, entry, keys.GROUP, lease_ms, holder,
+             "1" if maybe_sent else "0"),
         )
         return Answer(outcome.decode(), now_ms, to_record(record), number=number)
 
     async def sent(
         self, shard: int, verification_id: str, send_number: int, entry: bytes, *, outcome: str, maybe_sent: bool,
-        retry_ms: int = 0,
+        holder: str, retry_ms: int = 0, taken: Taken | None = None,
     ) -> None:
         """Record what a gateway said; see ``scripts/sent.lua``."""
         await self._run(
-            "sent", (keys.verification(shard, verification_id), keys.sms_queue(shard)),
+            "sent",
+            (keys.verification(shard, verification_id), keys.sms_queue(shard), *(taken or _UNTRACED).keys),
             (self.now_ms, verification_id, send_number, entry, keys.GROUP, outcome, "1" if maybe_sent else "0",
-             retry_ms),
+             retry_ms, holder, *(taken or _UNTRACED).args),
         )
 
     async def expire(self, shard: int, most: int) -> tuple[int, list[tuple[str, str, str, str, int]]]:
@@ -316,7 +355,7 @@ class Store:
         return {"failures": failures, "guess_wait_ms": wait_ms, "sends_24h": sends, "live_verifications": live}
 
     async def _run(self, name: str, script_keys: Sequence[str], args: Sequence[Any]) -> list[Any]:
-        answer: list[Any] = await self.client.run(self._scripts[name], script_keys, args)
+        answer: list[Any] = await self.client.run(scripts.load(name), script_keys, args)
         return answer
 
 

@@ -47,6 +47,9 @@ DECISIONS = ("allowed", "refused", "would_refuse")
 VERIFICATION_STATUSES = ("started", *(status.value for status in Status if status.final))
 ATTEMPT_OUTCOMES = ("right", "wrong", "expired", "locked", "too_soon", "final")
 QUEUES = ("sms", "ownership", "deadlines")
+SHIFTS = ("away", "back")
+DELIVERY_STATES = ("sent", "delivered", "failed")
+REPORT_OUTCOMES = ("taken", "stale", "early", "full", "unknown", "refused")
 STORE_ERRORS = ("unavailable", "refused", "defect")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -55,6 +58,7 @@ _STORE_CALL = (0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 
 _REQUEST = (0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30)  # 30 s: the longest poll
 _NETWORK = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _QUEUE = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 180)  # 50 ms is the budget, 180 s a code's life
+_DELIVERY = (1, 2.5, 5, 10, 20, 30, 60, 120, 180, 600, 3600)
 _LIFE = (5, 10, 20, 30, 45, 60, 120, 180, 300, 600, 900)
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -234,6 +238,22 @@ class Metrics:
         self._send_seconds = _Histograms(
             "otp_send_seconds", "Time a gateway took to answer.", {"gateway": gateways}, buckets=_NETWORK,
         )
+        self._gateway_share = Gauge(
+            "otp_gateway_share", "Percent of its weight that a gateway has left; 100 while it is well.", ["gateway"],
+            registry=self.registry,
+        )
+        self._gateway_shifts = _Counters(
+            "otp_gateway_shifts_total", "Times that traffic was shifted.", {"gateway": gateways, "direction": SHIFTS},
+        )
+        self._reports = _Counters(
+            "otp_delivery_reports_total", "Delivery reports, by what they said and what became of them.",
+            {"gateway": gateways, "state": DELIVERY_STATES, "outcome": REPORT_OUTCOMES}, eager=False,
+        )
+        self._delivery_seconds = _Histograms(
+            "otp_delivery_seconds", "From a gateway's acceptance to news of the delivery.", {"gateway": gateways},
+            buckets=_DELIVERY,
+        )
+        self._gateways = frozenset(gateways)
         self._segments = _Counters(
             "otp_sms_segments_total", "SMS segments accepted: what is paid for.", {"purpose": purposes},
         )
@@ -316,6 +336,22 @@ class Metrics:
     def send_latency(self, gateway: str, seconds: float) -> None:
         """Record how long a gateway took to answer, or to time out."""
         self._send_seconds.observe(seconds, gateway)
+
+    def gateway_share(self, gateway: str, share: int) -> None:
+        """Set the share of its weight that a gateway has left, in percent."""
+        self._gateway_share.labels(gateway if gateway in self._gateways else OTHER).set(share)
+
+    def gateway_shift(self, gateway: str, direction: str) -> None:
+        """Count a shift of traffic: one of ``SHIFTS``."""
+        self._gateway_shifts.add(1, gateway, direction)
+
+    def delivery_report(self, gateway: str, state: str, outcome: str) -> None:
+        """Count a delivery report: one of ``DELIVERY_STATES`` and of ``REPORT_OUTCOMES``."""
+        self._reports.add(1, gateway, state, outcome)
+
+    def delivery_latency(self, gateway: str, seconds: float) -> None:
+        """Record how long after its acceptance a message's delivery became known."""
+        self._delivery_seconds.observe(seconds, gateway)
 
     def queue_to_gateway(self, seconds: float) -> None:
         """Record the time from the transition that queued an SMS to the start of its first hand-over."""

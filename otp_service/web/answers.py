@@ -114,6 +114,12 @@ class HealthAnswer(_Answer):
     checks: dict[str, bool | str] | None = None
 
 
+class ReportsAnswer(_Answer):
+    """How many delivery reports a callback had."""
+
+    reports: int
+
+
 def for_portal(verification: Verification, result_token: str | None) -> bytes:
     """Render for an API key."""
     shown = _common(verification, verification.reason)

@@ -25,9 +25,7 @@ async def read_json(request: web.Request, *, required: bool = True) -> tuple[byt
     Without ``required`` an absent body is an empty object.  Raises InvalidRequest (400, 413, 415).
     """
     headers = request.headers
-    length = request.content_length
-    if length is not None and length > request.client_max_size:
-        raise problems.too_large()
+    refuse_length(request)
     if not required and not request.body_exists:
         return b"", {}
     if headers.get("Content-Type") != JSON and request.content_type != JSON:
@@ -35,7 +33,7 @@ async def read_json(request: web.Request, *, required: bool = True) -> tuple[byt
     if headers.get("Content-Encoding", "identity") != "identity":
         # A few bytes could unpack into gigabytes, and our bodies are small.
         raise problems.not_json()
-    body = await _read(request)
+    body = await read_bytes(request)
     try:
         raw = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -45,8 +43,19 @@ async def read_json(request: web.Request, *, required: bool = True) -> tuple[byt
     return body, raw
 
 
-async def _read(request: web.Request) -> bytes:
-    """Read a body that may say nothing of its length; aiohttp counts while it reads."""
+def refuse_length(request: web.Request) -> None:
+    """Refuse a body that says it is too long, unread.  Raises InvalidRequest (413)."""
+    length = request.content_length
+    if length is not None and length > request.client_max_size:
+        raise problems.too_large()
+
+
+async def read_bytes(request: web.Request) -> bytes:
+    """
+    Read a body that may say nothing of its length; aiohttp counts while it reads.
+
+    Raises InvalidRequest (400) for one that comes too slowly or not to its end.
+    """
     if request.content.is_eof():
         return await request.read()
     try:

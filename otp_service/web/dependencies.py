@@ -11,9 +11,11 @@ from aiohttp import web
 
 from otp_service.core.client import ClientRegistry
 from otp_service.core.messages import Catalogue
+from otp_service.delivery.accounts import Accounts
+from otp_service.delivery.reports import Reports
 from otp_service.service import VerificationService
 from otp_service.telemetry.metrics import Metrics
-from otp_service.web.demo import Inbox
+from otp_service.web.fake_gateway.provider import FakeProvider
 
 Network = IPv4Network | IPv6Network
 
@@ -56,11 +58,13 @@ class WebDependencies:
         metrics: what operations watch; its ``routes`` are those of :func:`otp_service.web.routes.templates`.
         waiters: holds long polls.
         readiness: see :data:`Readiness`.
+        accounts: the SMS gateways, which call back with delivery reports.
+        reports: takes those over.
         public_url: where callers reach the service, without a slash at the end.
         trusted_proxies: networks whose ``X-Forwarded-For`` is believed.
         max_body_bytes: a longer body is answered 413 unread.
         drain: set when the process is about to stop.
-        inbox: the demo's; None outside the demo.
+        inbox: the demo's fake gateway; None outside the demo.
         version: of this program.
     """
 
@@ -70,11 +74,13 @@ class WebDependencies:
     metrics: Metrics
     waiters: LongPolls
     readiness: Readiness
+    accounts: Accounts
+    reports: Reports
     public_url: str = ""
     trusted_proxies: tuple[Network, ...] = ()
     max_body_bytes: int = 16_384
     drain: Drain = field(default_factory=Drain)
-    inbox: Inbox | None = None
+    inbox: FakeProvider | None = None
     version: str = "0"
 
 

@@ -172,7 +172,7 @@ def _curl(openapi: Mapping[str, Any], server: str, path: str, method: str, opera
     if operation["security"]:
         words.append('-H "Authorization: Bearer $KEY"')
     body = operation.get("requestBody")
-    if body and body["required"]:
+    if body and body.get("required"):
         example = _example(openapi, body["content"][JSON]["schema"])
         words += ['-H "Content-Type: application/json"', f"-d '{orjson.dumps(example).decode()}'"]
     return " \\\n  ".join(words)

@@ -21,6 +21,7 @@ from otp_service.web import answers
 from otp_service.web.authentication import Authenticator, is_browser
 from otp_service.web.bodies import idempotency_key, read_json
 from otp_service.web.cors import Cors
+from otp_service.web.delivery_reports import DeliveryReports
 from otp_service.web.dependencies import WebDependencies
 from otp_service.web.exchange import EXCHANGE, JSON, Exchange, answer, answer_headers
 from otp_service.web.middleware import locale_of
@@ -53,6 +54,7 @@ class Handlers:
         self._service = deps.service
         self._auth = Authenticator(deps.clients, self._client_of_token, deps.trusted_proxies)
         self._cors = Cors(deps.clients)
+        self._delivery_reports = DeliveryReports(deps, self._auth)
         self._openapi = openapi
         self._docs, self._docs_headers = docs
         self._public_headers = answer_headers(JSON, Cache_Control=_FIVE_MINUTES)
@@ -147,6 +149,16 @@ class Handlers:
         )
         exchange.verification_id, exchange.purpose = claims["sub"], claims["purpose"]
         return answer(orjson.dumps(claims))
+
+    # -- an SMS gateway ----------------------------------------------------------------------------------------
+
+    async def report(self, request: web.Request) -> web.Response:
+        """``POST /v1/delivery-reports/{gateway}/{secret}``."""
+        return await self._delivery_reports.take(request)
+
+    async def report_by_get(self, request: web.Request) -> web.Response:
+        """``GET /v1/delivery-reports/{gateway}/{secret}``, for providers that know nothing else."""
+        return await self._delivery_reports.take(request)
 
     async def preflight(self, request: web.Request) -> web.Response:
         """``OPTIONS`` of a path that browsers call; the middleware names the origin."""

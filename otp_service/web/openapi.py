@@ -77,6 +77,14 @@ _PARAMETERS: Final[dict[str, Any]] = {
         "name": "id", "in": "path", "required": True, "description": "The verification's id.",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9-]{1,36}$"},
     },
+    "gateway": {
+        "name": "gateway", "in": "path", "required": True, "description": "The account's name in the settings.",
+        "schema": {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,31}$"},
+    },
+    "secret": {
+        "name": "secret", "in": "path", "required": True, "description": "The account's `report_secret`.",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{24,128}$"},
+    },
     "wait": {
         "name": "wait", "in": "query", "description": "Seconds to wait for a final status.",
         "schema": {"type": "integer", "minimum": 0, "maximum": MAX_WAIT_S, "default": 0},
@@ -157,13 +165,16 @@ def _operation(operation: Operation, catalogue: Catalogue) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.id, "summary": operation.summary, "description": operation.about,
     }
-    names = [*(("id",) if "{id}" in operation.path else ()), *(("wait",) if operation.id == "get" else ())]
+    names = [name for name in ("id", "gateway", "secret") if f"{{{name}}}" in operation.path]
+    names += ("wait",) if operation.id == "get" else ()
     names += [*(("key",) if operation.replay else ()), *(("language",) if operation.scope else ())]
     described["parameters"] = [{"$ref": f"#/components/parameters/{name}"} for name in names]
     if operation.body is not None:
         described["requestBody"] = {
             "required": not operation.body_optional, "content": {JSON: {"schema": _ref(operation.body)}},
         }
+    if operation.accepts:
+        described["requestBody"] = {"content": {media: {"schema": {}} for media in operation.accepts}}
     described["responses"] = {str(operation.success): _success(operation), **_refusals(operation, catalogue)}
     described["security"] = []
     if operation.scope is not None:

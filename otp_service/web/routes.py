@@ -35,13 +35,15 @@ from otp_service.core.errors import (
     Unavailable,
     WrongCode,
 )
-from otp_service.web.answers import ClaimsAnswer, HealthAnswer, KeysAnswer, VerificationAnswer
+from otp_service.web.answers import ClaimsAnswer, HealthAnswer, KeysAnswer, ReportsAnswer, VerificationAnswer
 from otp_service.web.requests import CheckBody, RedeemBody, ResendBody, StartBody
 
 VERIFICATIONS: Final = "/v1/verifications"
 VERIFICATION: Final = "/v1/verifications/{id}"
-DEMO_GATEWAY: Final = "/demo/gateway"
-DEMO_SMS: Final = "/demo/sms"
+DELIVERY_REPORTS: Final = "/v1/delivery-reports/{gateway}/{secret}"
+#: Where the demo's fake gateway stands, and what it serves there (see ``fake_gateway/handlers.py``).
+DEMO: Final = "/demo"
+_DEMO_PATHS: Final = ("/gateway", "/gateway/messages", "/sms", "/script")
 
 _BODY: Final = (400, 413, 415, 422)
 _REPLAY: Final = (IdempotencyKeyReused, IdempotencyInProgress)
@@ -59,6 +61,7 @@ class Operation:
         scope: what an API key must allow; None where nobody is asked for one.
         browser: whether a client token does as well, cross-origin.
         body: the request's model; ``body_optional`` when it may be absent.
+        accepts: media types of a body that is somebody else's to describe.
         success: the status of a success.
         answer: its model, or None where ``media`` is no JSON.
         invalid: statuses of ``invalid_request`` that it can answer.
@@ -76,6 +79,7 @@ class Operation:
     browser: bool = False
     body: type[BaseModel] | None = None
     body_optional: bool = False
+    accepts: tuple[str, ...] = ()
     success: int = 200
     said: str
     answer: type[BaseModel] | None = None
@@ -138,6 +142,20 @@ OPERATIONS: Final = (
         refusals=(*_CALLER, NotFound, NotVerified, AlreadyRedeemed, ClaimsMismatch, *_REPLAY, *_ANY),
     ),
     Operation(
+        id="report", method="POST", path=DELIVERY_REPORTS,
+        accepts=("application/json", "application/x-www-form-urlencoded"),
+        summary="A delivery report of an SMS gateway",
+        about="For providers, not for portals.  Changes `delivery` of the newest SMS at most.  A wrong secret, address "
+              "or signature and an unknown gateway look alike.",
+        said="Taken over.", answer=ReportsAnswer, invalid=(400, 413), refusals=(NotFound, *_ANY),
+    ),
+    Operation(
+        id="report_by_get", method="GET", path=DELIVERY_REPORTS,
+        summary="The same, for providers that know only GET",
+        about="For providers, not for portals.  Changes `delivery` of the newest SMS at most.",
+        said="Taken over.", answer=ReportsAnswer, invalid=(400,), refusals=(NotFound, *_ANY),
+    ),
+    Operation(
         id="jwks", method="GET", path="/.well-known/jwks.json", summary="The keys that sign result tokens",
         about="May be kept for five minutes; older keys stay while tokens signed with them are good.",
         said="A JWK Set.", answer=KeysAnswer, refusals=(Internal,),
@@ -178,4 +196,4 @@ def browser_methods(path: str) -> tuple[str, ...]:
 def templates(*, demo: bool = False) -> tuple[str, ...]:
     """Return every route's template: the closed set of the metrics' label ``route``."""
     paths = dict.fromkeys(operation.path for operation in OPERATIONS)
-    return (*paths, *((DEMO_GATEWAY, DEMO_SMS) if demo else ()))
+    return (*paths, *(DEMO + path for path in _DEMO_PATHS if demo))

@@ -28,7 +28,7 @@ from otp_service.web.demo import DemoHandlers
 from otp_service.web.dependencies import DEPENDENCIES, WebDependencies
 from otp_service.web.handlers import Handlers, PrivateHandlers
 from otp_service.web.middleware import make_middleware
-from otp_service.web.routes import BROWSER_PATHS, DEMO_GATEWAY, DEMO_SMS, OPERATIONS, Operation
+from otp_service.web.routes import BROWSER_PATHS, DEMO, OPERATIONS, Operation
 
 #: What each connection gets: no second log line, bodies as they came, and a short linger after a refused body.
 _CONNECTION: Final[dict[str, Any]] = {
@@ -47,9 +47,7 @@ def build_app(deps: WebDependencies) -> web.Application:
     app = _application(deps, BROWSER_PATHS)
     _route(app, OPERATIONS, handlers)
     if deps.inbox is not None:
-        demo = DemoHandlers(deps.inbox)
-        app.router.add_post(DEMO_GATEWAY, demo.gateway)
-        app.router.add_get(DEMO_SMS, demo.sms)
+        app.router.add_routes(DemoHandlers(deps.inbox).routes(DEMO))
     app.on_shutdown.append(_answer_waiters)
     return app
 

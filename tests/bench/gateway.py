@@ -1,7 +1,8 @@
 """
-The fake SMS gateway: takes every SMS at once and remembers its code and when it came.
+The fake SMS gateway: takes every SMS and remembers its code and when it came; answers at once, or after a while.
 
-It reads HTTP with a few ``find`` calls, because it shares a core with the store, the worker and the load.
+It reads HTTP with a few ``find`` calls, because it shares a core with the store, the worker and the load.  An answer
+that is due later costs one timer of the event loop, and its connection is busy for so long, as at a real provider.
 """
 
 from __future__ import annotations
@@ -24,12 +25,21 @@ class Gateway:
     Listens on a loopback port of its own.
 
     Attributes:
+        answer_after_s: seconds between an SMS and its answer.
         codes: the code of each verification.
         arrived_s: when each verification's SMS first came, in seconds since the epoch.
+        handed_over: how often an SMS came, duplicates included.
+        contradicted: how many of the duplicates had another code than the first of their reference.
+        connections: how many are open; none when everybody who sent is dead and all they sent has been read.
         listener: told of each first SMS: verification id and code.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, answer_after_s: float = 0.0) -> None:
+        self.answer_after_s = answer_after_s
+        self.handed_over = 0
+        self.contradicted = 0
+        self.connections = 0
+        self._references: dict[bytes, bytes] = {}
         self.codes: dict[bytes, bytes] = {}
         self.arrived_s: dict[bytes, float] = {}
         self.listener: Callable[[bytes, bytes], None] | None = None
@@ -54,6 +64,8 @@ class Gateway:
 
     def forget(self) -> None:
         """Forget what came so far."""
+        self.handed_over = self.contradicted = 0
+        self._references.clear()
         self.codes.clear()
         self.arrived_s.clear()
 
@@ -61,10 +73,13 @@ class Gateway:
         """Take one SMS: ``{"reference": "<verification id>-<send number>", "text": …}``."""
         now_s = time()
         at = body.index(b'"reference":"') + 13
-        verification_id = body[at:body.index(b'"', at)].rpartition(b"-")[0]
+        reference = body[at:body.index(b'"', at)]
+        verification_id = reference.rpartition(b"-")[0]
         found = _CODE.search(body, body.index(b'"text":"'))
         if found is None:
             raise ValueError("an SMS without a code of six digits")
+        self.handed_over += 1
+        self.contradicted += self._references.setdefault(reference, found[0]) != found[0]
         new = verification_id not in self.codes  # delivery is at least once
         self.codes[verification_id] = found[0]
         self.arrived_s.setdefault(verification_id, now_s)
@@ -81,6 +96,11 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if isinstance(transport, asyncio.Transport):
             self._transport = transport
+            self._gateway.connections += 1
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._gateway.connections -= 1
 
     def data_received(self, data: bytes) -> None:
         self._read += data
@@ -93,5 +113,13 @@ class _Connection(asyncio.Protocol):
             return
         body, self._read = self._read[head + 4:end], self._read[end:]
         # Answer first: the worker goes on while we look at what it sent.
-        self._transport.write(_ACCEPTED)
+        if self._gateway.answer_after_s:
+            asyncio.get_running_loop().call_later(self._gateway.answer_after_s, self._answer)
+        else:
+            self._answer()
         self._gateway.take(body)
+
+    def _answer(self) -> None:
+        # Who waited for it may have been killed meanwhile.
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(_ACCEPTED)

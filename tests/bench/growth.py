@@ -22,9 +22,8 @@ from typing import Final
 from redis.asyncio import Redis
 
 from bench.effort import Effort
-from bench.house import CLIENT, environment, info, write_config
+from bench.house import CLIENT, environment, info, run_filler, write_config
 from bench.machine import Cores, available_memory, running_on
-from bench.processes import BenchmarkError, started
 from bench.sources import PURPOSE, address, phone
 from bench.table import Row, number
 from otp_service import app
@@ -181,7 +180,10 @@ async def _fill(growth: Growth, level: int, sample: int) -> None:
     share = math.ceil(missing / fillers)
     firsts = range(growth.filled, level, share)
     found = await asyncio.gather(*(
-        asyncio.to_thread(_run_filler, growth, first, min(share, level - first), math.ceil(sample / fillers))
+        asyncio.to_thread(
+            run_filler, growth.folder, growth.environ, growth.cores.api,
+            first=first, count=min(share, level - first), sample=math.ceil(sample / fillers),
+        )
         for first in firsts
     ))
     growth.fill_s = perf_counter() - began, missing
@@ -189,18 +191,6 @@ async def _fill(growth: Growth, level: int, sample: int) -> None:
     growth.sample = [one for ids in found for one in ids]
     for shard in range(SHARDS):
         await growth.redis.xtrim(keys.sms_queue(shard), maxlen=0, approximate=False)
-
-
-def _run_filler(growth: Growth, first: int, made: int, sample: int) -> list[str]:
-    """Run one filler to its end and return the ids it prints."""
-    log = growth.folder / f"fill-{first}.log"
-    arguments = ["-m", "bench.fill", str(first), str(made), str(sample)]
-    with started(arguments, cores=growth.cores.api, environ=growth.environ, log=log) as process:
-        code = process.wait()
-    printed = log.read_text()
-    if code != 0:
-        raise BenchmarkError(f"filling failed:\n{printed}")
-    return printed.split()
 
 
 Calls = Sequence[Callable[[], Awaitable[object]]]

@@ -12,7 +12,7 @@ import asyncio
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -63,7 +63,7 @@ def environment(config: Path, data_dir: Path, gateway_url: str, store_url: str =
     }
     return {
         **opened, "OTP_CONFIG_DIR": str(config), "OTP__STORE__DATA_DIR": str(data_dir), "OTP__STORE__URL": store_url,
-        "OTP__GATEWAY__NAME": "fake", "OTP__GATEWAY__OPTIONS__URL": gateway_url, "OTP__SERVER__DRAIN_S": "0",
+        "OTP__SENDING__GATEWAYS": "fake", "OTP__GATEWAYS__FAKE__OPTIONS__URL": gateway_url, "OTP__SERVER__DRAIN_S": "0",
     }
 
 
@@ -83,7 +83,7 @@ class House:
     async def drained(self) -> None:
         """Return when no SMS is queued any more."""
         deadline = monotonic() + _DRAIN_WITHIN_S
-        while any([await self.redis.xlen(keys.sms_queue(shard)) for shard in range(SHARDS)]):
+        while await queued(self.redis):
             if monotonic() > deadline:
                 raise BenchmarkError(f"the worker has not emptied the queue in {_DRAIN_WITHIN_S:.0f} s")
             await asyncio.sleep(0.05)
@@ -140,6 +140,28 @@ async def opened(folder: Path, cores: Cores) -> AsyncIterator[House]:
             "bare", ["-m", "bench.bare", str(bare)], cores.api, (bare, "/bare"), OTP__STORE__URL=server.url,
         )
         yield House(api_pid, worker_pid, api, private, bare_pid, bare, redis, gateway)
+
+
+async def queued(redis: Redis) -> int:
+    """Return how many SMS no worker has finished."""
+    pipeline = redis.pipeline(transaction=False)
+    for shard in range(SHARDS):
+        pipeline.xlen(keys.sms_queue(shard))
+    return sum(await pipeline.execute())
+
+
+def run_filler(
+    folder: Path, environ: Mapping[str, str], cores: frozenset[int], *, first: int, count: int, sample: int,
+) -> list[str]:
+    """Run one process of ``bench/fill.py`` to its end and return the ids it prints."""
+    log = folder / f"fill-{first}.log"
+    arguments = ["-m", "bench.fill", str(first), str(count), str(sample)]
+    with started(arguments, cores=cores, environ=environ, log=log) as process:
+        code = process.wait()
+    printed = log.read_text()
+    if code != 0:
+        raise BenchmarkError(f"filling failed:\n{printed}")
+    return printed.split()
 
 
 async def info(redis: Redis, section: str) -> dict[str, Any]:

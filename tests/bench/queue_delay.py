@@ -1,4 +1,4 @@
-"""The row about SMS: how long one waits between the transition that queued it and the gateway."""
+"""The rows about SMS: how long one waits between the transition that queued it and the gateway."""
 
 from __future__ import annotations
 
@@ -15,9 +15,22 @@ from bench.table import Row, number
 
 _PER_S: Final = 500
 _P99_MS: Final = 50.0
+#: What a provider takes to answer.
+LATE_S: Final = 0.2
 
 
-async def measure(house: House, effort: Effort) -> Row:
+async def measure(house: House, effort: Effort) -> list[Row]:
+    """Measure with a gateway that answers at once, then with one that answers as late as a provider does."""
+    rows = [await _measured(house, effort, f"queue to gateway at {_PER_S} SMS/s")]
+    house.gateway.answer_after_s = LATE_S
+    rows.append(await _measured(
+        house, effort, f"queue to gateway at {_PER_S} SMS/s, gateway answering after {LATE_S * 1000:.0f} ms",
+    ))
+    house.gateway.answer_after_s = 0.0
+    return rows
+
+
+async def _measured(house: House, effort: Effort, what: str) -> Row:
     """Start 500 verifications a second and compare when each was made with when the gateway had its SMS."""
     gateway = house.gateway
     gateway.forget()
@@ -33,7 +46,7 @@ async def measure(house: House, effort: Effort) -> Row:
     ]
     cuts = quantiles(waits_ms, n=100)
     return Row(
-        f"queue to gateway at {_PER_S} SMS/s",
+        what,
         f"p50 {number(cuts[49])} ms, p99 {number(cuts[98])} ms, longest {number(max(waits_ms))} ms"
         f" ({number(paced.good / clock_s)} SMS/s for {clock_s:.0f} s)",
         f"p99 < {_P99_MS:.0f} ms", cuts[98] < _P99_MS,

@@ -1,7 +1,7 @@
 """
 Measure the budgets and print their table: ``make bench``.
 
-``BENCH=quick`` takes less than a minute, ``BENCH=full`` waits for a million live verifications however long that
+``BENCH=quick`` takes about a minute, ``BENCH=full`` waits for a million live verifications however long that
 takes.  The exit code is 0 whatever the figures say: a benchmark is never a timed test.
 """
 

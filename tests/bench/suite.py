@@ -9,7 +9,7 @@ from typing import Final
 
 from rich.console import Console
 
-from bench import growth, house, queue_delay, rates, startup, store_use
+from bench import growth, house, queue_delay, rates, startup, store_use, worker_kills, worker_rate
 from bench.effort import Effort
 from bench.machine import describe, share_out
 from bench.processes import ROOT
@@ -41,7 +41,11 @@ async def run(effort: Effort) -> None:
             weight = await store_use.memory(running, effort)
             rows += await rates.measure(running, effort, say)
             say("queue to gateway")
-            rows += [*trips, await queue_delay.measure(running, effort), weight]
+            waits = await queue_delay.measure(running, effort)
+            say("one worker process")
+            rows += [*trips, *waits, await worker_rate.measure(running, cores, effort), weight]
+        say("killed workers")
+        rows.append(await worker_kills.measure(folder / "kills", cores, effort))
         found, more = await growth.measure(folder / "growth", cores, effort, say)
         rows += found
         facts += more

@@ -21,7 +21,10 @@ pytestmark = pytest.mark.slow
 WIDE = {
     f"LIMITS__{name}__{part}": "100000"
     for name in ("ADDRESS_SENDS", "ADDRESS_GUESSES", "CLIENT_SENDS") for part in ("COUNT", "BURST")
-} | {"LIMITS__PHONE_COOLDOWN__MODE": "record_only", "SERVER__MAX_WAITERS": "0"}
+} | {
+    "LIMITS__PHONE_COOLDOWN__MODE": "record_only", "SERVER__MAX_WAITERS": "0",
+    "GATEWAYS__FAKE__REPORT_SECRET": "report-secret-of-the-contract",
+}
 
 
 async def test_document_is_kept(tmp_path: Path) -> None:
@@ -52,10 +55,11 @@ async def test_document_is_kept(tmp_path: Path) -> None:
             # It got through to the calls themselves, and was not turned away at the door.
             seen = Counter((event["route"], event["status"]) for event in serve.events("request"))
             assert [] == [(route, status) for route, status in seen if status >= 500]
-            path = "/v1/verifications/{id}"
+            path, reports = "/v1/verifications/{id}", "/v1/delivery-reports/{gateway}/{secret}"
             assert {
                 ("/v1/verifications", 201), (path, 200), (f"{path}/resend", 202), (f"{path}/check", 422),
                 (f"{path}/check", 409), ("/v1/result-tokens/redeem", 422),
+                (reports, 200), (reports, 400), (reports, 404),
             } <= set(seen)
 
 
@@ -64,12 +68,19 @@ async def _known_to_the_generator(folder: Path, api: Api, gateway: ScriptedGatew
     ids = [(await api.start(f"07000007{at:02d}", end_user_ip=f"203.0.{at}.7"))["id"] for at in range(40)]
     verified = await api.start(OWNER_PHONE, "registration", id_number=OWNER_ID)
     assert (200, "verified") == (await api.check(verified["id"], await gateway.code(verified["id"]))).said
+    secret = WIDE["GATEWAYS__FAKE__REPORT_SECRET"]
+    reported = await api.call("POST", f"/v1/delivery-reports/fake/{secret}", {"id": "m-1", "state": "delivered"})
+    assert (200, {"reports": 1}) == (reported.status, reported.body)
     (folder / "schemathesis.toml").write_text(f"""
 [dictionaries]
 ids = {{ values = {json.dumps([*ids, verified["id"]])} }}
+gateways = {{ values = ["fake"] }}
+secrets = {{ values = ["{secret}"] }}
 
 [parameters]
 "path.id" = {{ dictionary = "ids", probability = 0.8 }}
+"path.gateway" = {{ dictionary = "gateways", probability = 0.8 }}
+"path.secret" = {{ dictionary = "secrets", probability = 0.8 }}
 
 [checks.negative_data_rejection]
 expected-statuses = [400, 401, 403, 404, 405, 409, 413, 415, 422, 429]

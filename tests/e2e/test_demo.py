@@ -184,6 +184,33 @@ async def test_inbox(quick_demo: Demo) -> None:
         assert all(len(one["text"]) <= 160 and one["text"].isascii() for one in messages)
 
 
+async def test_deliveries_are_reported(quick_demo: Demo) -> None:
+    """The fake gateway reports by its callback: an ordinary SMS arrives, a magic number's ends as it should."""
+    outcomes = {
+        "0700000041": "delivered", "0900000900": "delivered", "0900000901": "failed", "0900000912": "failed",
+        "0900000915": "delivered", "0900000917": "delivered", "0900000918": "delivered",
+    }
+    async with quick_demo.api() as api:
+        started = {
+            number: (await api.start(number, end_user_ip=f"203.0.{41 + at}.7"))["id"]
+            for at, number in enumerate(outcomes)
+        }
+
+        async def told() -> dict[str, str] | None:
+            found = {number: (await api.read(one))["delivery"] for number, one in started.items()}
+            return found if found == outcomes else None
+
+        await eventually(told, "every outcome")
+        # In the demo any key may use them, as often as it likes; the code is in the inbox alone.
+        again = await api.start("0900000900", end_user_ip="203.0.41.7")
+        assert 201 == again.status
+        assert (422, "wrong_code") == (await api.check(again["id"], "000000")).said
+        assert (200, "pending") == (await api.read(started["0900000900"])).said
+        # Nobody but the inbox knows where it reports.
+        forged = await api.call("POST", f"/v1/delivery-reports/fake/{'a' * 48}", {"id": "m-1", "state": "failed"})
+        assert (404, "not_found") == forged.said
+
+
 async def test_wait_is_answered_by_the_verdict(quick_demo: Demo) -> None:
     """A long poll is answered when the verdict comes, long before its time is over."""
     async with quick_demo.api() as api:
@@ -258,11 +285,13 @@ async def test_refuses_to_be_more_than_a_demo(tmp_path: Path) -> None:
     async with Installation(tmp_path / "site") as site:
         environment = {"PORT": str(free_port())}
         runs = {
-            said: site.launch("demo", environ=environment, settings={name: value})
-            for said, name, value in (
-                ("server.host", "SERVER__HOST", "0.0.0.0"),
-                ("server.private_host", "SERVER__PRIVATE_HOST", "192.0.2.1"),
-                ("gateway.name", "GATEWAY__NAME", "support.plugins:ImpatientGateway"),
+            said: site.launch("demo", environ=environment, settings=settings)
+            for said, settings in (
+                ("server.host", {"SERVER__HOST": "0.0.0.0"}),
+                ("server.private_host", {"SERVER__PRIVATE_HOST": "192.0.2.1"}),
+                ("sending.gateways", {
+                    "SENDING__GATEWAYS": "fast", "GATEWAYS__FAST__ADAPTER": "support.plugins:ImpatientGateway",
+                }),
             )
         }
         for said, run in runs.items():
@@ -282,6 +311,9 @@ async def test_serve_knows_no_demo_key(quick_demo: Demo, tmp_path: Path) -> None
             assert (401, "unauthenticated") == (await api.start()).said
             assert (404, "not_found") == (await api.get("/demo/sms")).said
             assert (404, "not_found") == (await api.call("POST", "/demo/gateway", {})).said
+        async with Api(serve.base) as api:
+            refused = await api.start("0900000900")
+            assert ((422, "invalid_request"), "test_number") == (refused.said, refused["errors"][0]["code"])
 
 
 async def _resent(api: Api, verification_id: str, key: str | None = None) -> Reply | None:

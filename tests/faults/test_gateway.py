@@ -12,7 +12,7 @@ from support.sms_gateway import HANGS_UP, HELD, Say, ScriptedGateway
 
 pytestmark = pytest.mark.slow
 
-QUICK = {"GATEWAY__NAME": "support.plugins:ImpatientGateway", "GATEWAY__BACKOFF_S": "0.1"}
+QUICK = {"GATEWAYS__FAKE__ADAPTER": "support.plugins:ImpatientGateway", "SENDING__BACKOFF_S": "0.1"}
 
 #: What a gateway may do instead of taking an SMS; after each of it the SMS is tried again.
 FAILURES = {
@@ -104,7 +104,7 @@ async def test_nothing_ever_sent_ends_undeliverable(site: Installation, gateway:
     """A verification whose SMS no gateway ever took ends undeliverable (Invariant 6)."""
     site.settings |= QUICK | {
         "PURPOSES__PHONE_ONLY__LIFE_S": "60", "PURPOSES__PHONE_ONLY__CODE__VALIDITY_S": "30",
-        "GATEWAY__ATTEMPTS": "1",
+        "SENDING__ATTEMPTS": "1",
     }
     serve = await site.serve()
     await site.worker()

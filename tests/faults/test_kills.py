@@ -14,7 +14,7 @@ from otp_service.storage.embedded import EmbeddedServer
 
 pytestmark = pytest.mark.slow
 
-IMPATIENT = {"GATEWAY__NAME": "support.plugins:ImpatientGateway"}
+IMPATIENT = {"GATEWAYS__FAKE__ADAPTER": "support.plugins:ImpatientGateway"}
 
 
 def phones(count: int) -> list[str]:

@@ -129,7 +129,7 @@ async def test_between_service_and_store(site: Installation, gateway: ScriptedGa
 
 async def test_between_worker_and_store(site: Installation, gateway: ScriptedGateway) -> None:
     """A worker that never hears what it took or recorded sends each SMS all the same (Invariants 6 and 11)."""
-    site.settings["GATEWAY__NAME"] = "support.plugins:ImpatientGateway"
+    site.settings["GATEWAYS__FAKE__ADAPTER"] = "support.plugins:ImpatientGateway"
     serve = await site.serve()
     async with Proxy(site.store_url) as proxy:
         worker = await site.worker(

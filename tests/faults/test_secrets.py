@@ -67,7 +67,7 @@ class Needles:
 async def test_nothing_secret_at_rest(site: Installation, gateway: ScriptedGateway) -> None:
     """A scan of store files, logs at debug level and metrics finds no code, number, name or token (Invariant 5)."""
     site.settings |= {
-        "LOGGING__LEVEL": "debug", "LIMITS__PHONE_COOLDOWN__PERIOD": "1s", "GATEWAY__BACKOFF_S": "0.1",
+        "LOGGING__LEVEL": "debug", "LIMITS__PHONE_COOLDOWN__PERIOD": "1s", "SENDING__BACKOFF_S": "0.1",
         "STORE__RETRY_TOTAL_S": "0",
     }
     serve, worker = await site.serve(), await site.worker()

@@ -599,11 +599,11 @@ async def test_a_refund_happens_once(engine: Engine) -> None:
     await engine.start(OTHER_PHONE)
     shard = engine.shard(first)
     for _ in range(5):
-        await engine.store.sent(shard, first.id, 1, b"1-1", outcome="f", maybe_sent=False)
+        await engine.store.sent(shard, first.id, 1, b"1-1", outcome="f", maybe_sent=False, holder="one")
         assert (1, 3) == (await engine.sends(), (await engine.get(first)).sends_left)
         engine.advance(1)
     engine.advance(DAY)
-    await engine.store.sent(shard, first.id, 1, b"1-1", outcome="f", maybe_sent=False)
+    await engine.store.sent(shard, first.id, 1, b"1-1", outcome="f", maybe_sent=False, holder="one")
     assert 1 == await engine.sends()
 
 
@@ -711,6 +711,7 @@ def test_caps_are_exact_over_any_window(backend: Backend, calls: list[tuple[str,
                     for _ in range(2):
                         await engine.store.sent(
                             engine.shard(phone), gone.verification.id, 1, b"1-1", outcome="f", maybe_sent=False,
+                            holder="one",
                         )
 
     asyncio.run(run())

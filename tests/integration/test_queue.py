@@ -77,25 +77,23 @@ async def test_the_last_line_is_bound_to_the_portals_page(engine: Engine) -> Non
     host = Caller(Client("portal", webotp_host="dichvucong.example"))
     started = await engine.start(caller=host)
     worker = await engine.worker()
-    worker._clients = ClientRegistry((host.client,))
+    worker._courier._composer._clients = ClientRegistry((host.client,))
     await engine.deliver(worker)
     [post] = engine.postbox.posts
     assert f"@dichvucong.example #{engine.code(started)}" == post["text"].splitlines()[-1]
 
 
 async def test_a_test_key_sends_no_real_sms(engine: Engine) -> None:
-    """What a test key starts never reaches a real gateway, and still counts as sent."""
+    """What a test key starts never reaches a real gateway, and still counts as delivered."""
     class RealGateway(FakeGateway):
         real = True
 
     test_key = replace(PORTAL, test=True)
     tried = await engine.start(caller=test_key)
     real = await engine.start(OTHER_PHONE)
-    worker = await engine.worker()
-    worker._gateway = RealGateway(engine.postbox.url)
-    await engine.deliver(worker)
+    await engine.deliver(await engine.worker(adapter=RealGateway))
     assert [f"{real.id}-1"] == engine.postbox.references
-    assert "sent" == (await engine.get(tried, caller=test_key)).delivery
+    assert "delivered" == (await engine.get(tried, caller=test_key)).delivery
 
 
 # -- what is not --------------------------------------------------------------------------------------------------
@@ -161,7 +159,7 @@ async def test_a_late_answer_is_not_the_newer_smss(engine: Engine) -> None:
     engine.advance(60)
     await engine.resend(started)
     for outcome in "af":
-        await engine.store.sent(shard, started.id, 1, b"1-1", outcome=outcome, maybe_sent=False)
+        await engine.store.sent(shard, started.id, 1, b"1-1", outcome=outcome, maybe_sent=False, holder="one")
         assert "queued" == (await engine.get(started)).delivery
 
 
@@ -241,9 +239,10 @@ async def test_a_lease_keeps_others_off_until_it_ends(engine: Engine) -> None:
     engine.postbox.gate = asyncio.Event()
     dead._begin(sms)
     await until(lambda: engine.postbox.in_hand == 1)
-    for task in dead._in_hand:
+    tasks = list(dead._in_hand.values())
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(*dead._in_hand, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
     engine.postbox.gate.set()
     engine.advance(LEASE_S - 0.001)
     await handle(alive, await alive._queue.reclaim(0, 100))
@@ -263,11 +262,12 @@ async def test_one_of_many_claims_wins(engine: Engine) -> None:
     await queue.prepare()
     [sms] = await queue.read(256, AT_ONCE)
     answers = await asyncio.gather(*(
-        engine.store.claim(sms.shard, sms.verification_id, sms.send_number, sms.entry, 7000) for _ in range(20)
+        engine.store.claim(sms.shard, sms.verification_id, sms.send_number, sms.entry, 7000, holder=str(one))
+        for one in range(20)
     ))
     assert {"send": 1, "wait": 19} == Counter(answer.outcome for answer in answers)
-    await engine.store.sent(sms.shard, started.id, 1, sms.entry, outcome="a", maybe_sent=False)
-    assert "done" == (await engine.store.claim(sms.shard, started.id, 1, sms.entry, 7000)).outcome
+    await engine.store.sent(sms.shard, started.id, 1, sms.entry, outcome="a", maybe_sent=False, holder="one")
+    assert "done" == (await engine.store.claim(sms.shard, started.id, 1, sms.entry, 7000, holder="one")).outcome
 
 
 async def test_an_sms_the_dead_worker_may_have_sent_is_not_given_back(engine: Engine) -> None:
@@ -276,7 +276,7 @@ async def test_an_sms_the_dead_worker_may_have_sent_is_not_given_back(engine: En
     queue = SmsQueue(engine.redis, "dead")
     await queue.prepare()
     [sms] = await queue.read(256, AT_ONCE)
-    await engine.store.claim(sms.shard, started.id, 1, sms.entry, 7000)
+    await engine.store.claim(sms.shard, started.id, 1, sms.entry, 7000, holder="one")
     engine.advance(180)
     alive = await engine.worker("alive")
     await handle(alive, await alive._queue.reclaim(0, 100))
@@ -350,7 +350,7 @@ async def test_a_consumer_with_something_in_hand_is_never_removed(engine: Engine
     await engine.store.retire(shard, "leaving", 3_600_000)
     await engine.store.retire(shard, "", -1)
     assert {"leaving"} == await consumers(engine, shard)
-    await engine.store.sent(shard, started.id, 1, sms.entry, outcome="a", maybe_sent=False)
+    await engine.store.sent(shard, started.id, 1, sms.entry, outcome="a", maybe_sent=False, holder="one")
     await engine.store.retire(shard, "other", 3_600_000)
     assert {"leaving"} == await consumers(engine, shard)
     await engine.store.retire(shard, "leaving", 3_600_000)

@@ -146,7 +146,9 @@ async def test_a_refund_finds_the_new_name(engine: Engine) -> None:
     engine.rotate("k2", "k1")
     await engine.start(caller=RIVAL)
     for _ in range(2):
-        await engine.store.sent(engine.shard(started), started.id, 1, b"1-1", outcome="f", maybe_sent=False)
+        await engine.store.sent(
+            engine.shard(started), started.id, 1, b"1-1", outcome="f", maybe_sent=False, holder="one",
+        )
     assert (1, 4) == (await engine.sends(), (await engine.get(started)).sends_left)
 
 

@@ -33,14 +33,22 @@ from otp_service.core.keyring import KeyRing, RingKey
 from otp_service.core.limits import LIMIT_KINDS, Limit, LimitBook, Override
 from otp_service.core.messages import Catalogue
 from otp_service.core.result_token import Signer, SigningKey
+from otp_service.core.routing import Route, RouteBook, parse_tiers
 from otp_service.core.verification import CodePolicy, OwnershipPolicy, Purpose, Verification
+from otp_service.delivery.accounts import TEST_ACCOUNT, Account, Accounts, Pace
+from otp_service.delivery.composer import Composer
+from otp_service.delivery.courier import Courier, SendPolicy
 from otp_service.delivery.deadlines import DeadlineWorker
+from otp_service.delivery.reports import Reports
 from otp_service.delivery.sender import Sender
-from otp_service.delivery.sms_worker import SendPolicy, SmsWorker
+from otp_service.delivery.shares import Shares
+from otp_service.delivery.sms_worker import SmsWorker
+from otp_service.delivery.tokens import Tokens
 from otp_service.service import Caller, Secrets, StartCommand, VerificationService
 from otp_service.service.allowances import Allowances
 from otp_service.storage import keys, scripts
 from otp_service.storage.client import StoreClient
+from otp_service.storage.gateways import GatewayStore
 from otp_service.storage.queue import QueuedSms, SmsQueue
 from otp_service.storage.records import to_record
 from otp_service.storage.scripts import Script
@@ -137,9 +145,9 @@ class Clock:
 
     def __init__(self, now_ms: int) -> None:
         self.now_ms = now_ms
-        self._stores: list[Store] = []
+        self._stores: list[Store | GatewayStore] = []
 
-    def adopt(self, store: Store) -> None:
+    def adopt(self, store: Store | GatewayStore) -> None:
         """Let a store follow this clock."""
         store.now_ms = self.now_ms
         self._stores.append(store)
@@ -160,7 +168,7 @@ class ForgetfulClient(StoreClient):
     """
 
     def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> asyncio.Future[Any]:  # noqa: D102
-        if script.name in {"claim", "due_asks", "expire"}:
+        if script.name in {"claim", "due_asks", "due_polls", "expire"}:
             return super().run(script, keys, args)
 
         async def twice() -> Any:
@@ -263,6 +271,7 @@ class Engine:
         queue_cap: as in the store.
         redis: a connection other than the backend's.
         retry_total_s, timeout_s: as in the store's client.
+        demo: as in the service.
     """
 
     def __init__(
@@ -270,25 +279,30 @@ class Engine:
         limits: Sequence[Limit] = (), overrides: Sequence[Override] = (),
         purposes: Mapping[str, Purpose] = PURPOSES, forgetful: bool = False, inline_deadline_s: float = 3.0,
         queue_cap: int = 1000, redis: Redis | None = None, retry_total_s: float = 5.0, timeout_s: float = 2.0,
+        demo: bool = False,
     ) -> None:
         self.backend = backend
         self.clock = clock or Clock(NOW_MS)
         self.secrets = Secrets(key_ring or ring(), _SIGNER)
         self.source = Source()
-        self.postbox = Postbox()
+        self.postbox, self.backup = Postbox(), Postbox()
         self.purposes = purposes
         self.book = book(*limits, overrides=overrides)
         self.metrics = Metrics(
-            purposes=purposes, limits=LIMIT_KINDS, gateways=["fake"], sources=["tttb"], scripts=scripts.NAMES,
+            purposes=purposes, limits=LIMIT_KINDS, gateways=["fake", "backup", TEST_ACCOUNT], sources=["tttb"],
+            scripts=scripts.NAMES,
         )
         self.redis = redis or backend.connect()
         make = ForgetfulClient if forgetful else StoreClient
         self.client = make(self.redis, metrics=self.metrics, retry_total_s=retry_total_s, timeout_s=timeout_s)
         self.store = Store(self.client, queue_cap=queue_cap)
+        self.gateways = GatewayStore(self.client)
         self.clock.adopt(self.store)
+        self.clock.adopt(self.gateways)
+        self.reports = Reports(self.gateways, lambda: self.ring, self.metrics)
         self.service = VerificationService(
             self.store, secrets=lambda: self.secrets, limit_book=self.book, purposes=purposes, source=self.source,
-            metrics=self.metrics, issuer="https://otp.example", inline_deadline_s=inline_deadline_s,
+            metrics=self.metrics, issuer="https://otp.example", inline_deadline_s=inline_deadline_s, demo=demo,
         )
         self._session: aiohttp.ClientSession | None = None
         self._closing = AsyncExitStack()
@@ -450,18 +464,39 @@ class Engine:
 
     async def worker(
         self, consumer: str = "worker", *, attempts: int = 3, concurrency: int = 256, backoff_s: float = 0.0,
+        tiers: Sequence[str] = ("fake",), pace: Pace | None = None, hands: int = 256, adapter: type = FakeGateway,
+        **options: Any,
     ) -> SmsWorker:
-        """Return an SMS worker whose gateway is this engine's postbox."""
+        """
+        Return an SMS worker whose gateways are this engine's postboxes: ``fake``, and ``backup`` where a tier has it.
+
+        ``pace`` and ``hands`` bound each account; ``options`` go to the adapters.
+        """
         if self._session is None:
-            await self.postbox.open()
-            self._closing.push_async_callback(self.postbox.close)
+            for postbox in (self.postbox, self.backup):
+                await postbox.open()
+                self._closing.push_async_callback(postbox.close)
             self._session = await self._closing.enter_async_context(aiohttp.ClientSession())
-        return SmsWorker(
-            store=self.store, queue=SmsQueue(self.redis, consumer), ring=lambda: self.ring, purposes=self.purposes,
-            clients=ClientRegistry((PORTAL.client, RIVAL.client)), catalogue=_catalogue(),
-            gateway=FakeGateway(self.postbox.url), sender=Sender(self._session, self.metrics), metrics=self.metrics,
-            policy=SendPolicy(attempts, backoff_s, concurrency, "Cong DVC"),
+        routes = RouteBook([Route(parse_tiers(tiers))])
+        urls = {"fake": self.postbox.url, "backup": self.backup.url}
+        self.accounts = Accounts([
+            *(
+                Account(name, adapter(urls[name], **options), concurrency=hands, pace=pace)
+                for name in routes.gateways
+            ),
+            Account(TEST_ACCOUNT, FakeGateway()),
+        ], self.gateways)
+        self.shares = Shares(self.gateways, routes.gateways, self.metrics)
+        courier = Courier(
+            store=self.store, accounts=self.accounts, routes=routes, shares=self.shares,
+            composer=Composer(
+                ring=lambda: self.ring, purposes=self.purposes, brand="Cong DVC", catalogue=_catalogue(),
+                clients=ClientRegistry((PORTAL.client, RIVAL.client)),
+            ),
+            sender=Sender(self._session, Tokens(self.gateways, lambda: self.ring), self.metrics),
+            ring=lambda: self.ring, metrics=self.metrics, policy=SendPolicy(attempts, backoff_s, concurrency),
         )
+        return SmsWorker(store=self.store, queue=SmsQueue(self.redis, consumer), courier=courier)
 
     async def deliver(self, worker: SmsWorker | None = None) -> None:
         """Let a worker hand over everything that is new in the queue."""
@@ -490,4 +525,4 @@ async def handle(worker: SmsWorker, entries: Iterable[QueuedSms]) -> None:
     for sms in entries:
         worker._begin(sms)
     while worker._in_hand:
-        await asyncio.gather(*worker._in_hand)
+        await asyncio.gather(*worker._in_hand.values())

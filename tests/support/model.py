@@ -233,6 +233,8 @@ class Model:
                 self._refund(life, number)
                 if newest and life.delivery == "queued":
                     life.delivery = "failed"
+                if newest:
+                    life.resend_at = now
         self.queue.clear()
         return asked
 

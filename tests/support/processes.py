@@ -187,7 +187,7 @@ class Installation:
         )
         self.settings = {"STORE__DATA_DIR": str(self.data_dir), "SERVER__DRAIN_S": "0", **settings}
         if gateway_url:
-            self.settings = {"GATEWAY__NAME": "fake", "GATEWAY__OPTIONS__URL": gateway_url} | self.settings
+            self.settings = {"SENDING__GATEWAYS": "fake", "GATEWAYS__FAKE__OPTIONS__URL": gateway_url} | self.settings
 
     async def __aenter__(self) -> Self:
         return self

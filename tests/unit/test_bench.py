@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import tomllib
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
@@ -10,10 +11,11 @@ import pytest
 from bench.gateway import Gateway
 from bench.sources import check_request, phone, start_request
 from bench.table import Row, markdown, number
+from support.processes import eventually
 
 from otp_service.core.client import Client
 from otp_service.core.messages import Catalogue
-from otp_service.core.ports import SmsMessage
+from otp_service.core.ports import HttpRequest, SmsMessage
 from otp_service.core.verification import OwnershipPolicy, Purpose
 from otp_service.web.requests import CheckBody, read_body, read_start
 from sms_adapters.fake import FakeGateway
@@ -68,6 +70,7 @@ async def test_the_fake_gateway_reads_the_code_of_what_the_adapter_sends() -> No
                 to="+84900000001", text=rendered.text, template_key=rendered.template_key, params=rendered.params,
                 reference=f"{ID}-{send_number}", send_number=send_number, validity_s=180, segments=rendered.segments,
             ))
+            assert isinstance(request, HttpRequest)
             async with session.request(request.method, request.url, headers=request.headers, data=request.body) as got:
                 assert 200 == got.status
                 await got.read()
@@ -75,6 +78,59 @@ async def test_the_fake_gateway_reads_the_code_of_what_the_adapter_sends() -> No
 
     assert [(ID.encode(), b"012345")] == told
     assert {ID.encode(): b"012345"} == gateway.codes
+
+
+async def handed_over(gateway: Gateway, *bodies: bytes) -> list[bytes]:
+    """Hand SMS over, one after the other on one connection; returns the answers."""
+    reader, writer = await asyncio.open_connection(*urlsplit(gateway.url).netloc.split(":"))
+    answers = []
+    try:
+        for body in bodies:
+            writer.write(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            answers.append(await reader.readuntil(b"}"))
+    finally:
+        writer.close()
+    return answers
+
+
+def sms(reference: str, code: str) -> bytes:
+    """Return a hand-over's body."""
+    return orjson.dumps({"reference": reference, "to": "+84900000001", "text": f"{code} la ma xac minh."})
+
+
+async def test_duplicates_at_the_fake_gateway_are_counted() -> None:
+    """A reference that comes again is a duplicate, and one with another code than before a contradiction."""
+    async with Gateway() as gateway:
+        await handed_over(gateway, sms(f"{ID}-1", "012345"), sms(f"{ID}-1", "012345"), sms(f"{ID}-2", "999999"))
+        assert (3, 0) == (gateway.handed_over, gateway.contradicted)
+        await handed_over(gateway, sms(f"{ID}-1", "543210"))
+        assert (4, 1) == (gateway.handed_over, gateway.contradicted)
+        gateway.forget()
+        assert (0, 0) == (gateway.handed_over, gateway.contradicted)
+
+
+async def test_the_fake_gateway_answers_late() -> None:
+    """A late answer is the ordinary one, and does not come early."""
+    loop = asyncio.get_running_loop()
+    async with Gateway(answer_after_s=0.05) as gateway:
+        began = loop.time()
+        (answer,) = await handed_over(gateway, sms(f"{ID}-1", "012345"))
+        assert loop.time() - began >= 0.049
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.endswith(b'{"id":"1"}')
+
+
+async def test_late_answers_keep_nobody_waiting() -> None:
+    """While nothing is answered every SMS is taken at once, and connections that are given up are forgotten."""
+    async with Gateway(answer_after_s=3600) as gateway:
+        waiting = [asyncio.create_task(handed_over(gateway, sms(f"{ID}-{at}", "012345"))) for at in range(1, 41)]
+        await eventually(lambda: gateway.handed_over == 40, "every SMS at the gateway")
+        assert 40 == gateway.connections
+        assert not any(task.done() for task in waiting)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await eventually(lambda: gateway.connections == 0, "the connections are gone")
 
 
 def test_the_table_is_markdown_whatever_stands_in_it() -> None:

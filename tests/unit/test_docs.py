@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import sys
 import tomllib
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import is_dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import aiohttp
 import pytest
@@ -18,19 +21,34 @@ from support.model import WAITS_MIN
 from web_harness import ID_NUMBER, KEY, PHONE, START, Web, serve
 
 from otp_service import plugins
+from otp_service.app import make_accounts
 from otp_service.cli import _WELCOME
 from otp_service.cli import app as command_line
-from otp_service.core import errors
+from otp_service.core import errors, magic_numbers
 from otp_service.core.evidence import ASSURANCE_LEVELS, OwnershipOutcome
 from otp_service.core.keyring import SHARDS
 from otp_service.core.limits import LIMIT_KINDS, Limit
-from otp_service.core.ports import RETRYABLE, OwnershipSource, SendResult, SmsGateway
-from otp_service.core.verification import OwnershipPolicy, Purpose, Reason, Status
-from otp_service.settings import Settings, load_settings
+from otp_service.core.magic_numbers import Behaviour
+from otp_service.core.ports import (
+    GATEWAY_AT_FAULT,
+    HEALED_ELSEWHERE,
+    RETRYABLE,
+    OwnershipSource,
+    ReportingGateway,
+    SendResult,
+    SmsGateway,
+    Supports,
+)
+from otp_service.core.verification import Delivery, OwnershipPolicy, Purpose, Reason, Status
+from otp_service.gateway_tools import Installed, installed
+from otp_service.settings import GatewaySection, Settings, load_settings
 from otp_service.settings.sources import _path_of
 from otp_service.storage import keys, scripts
-from otp_service.telemetry.metrics import Metrics
+from otp_service.telemetry.metrics import REPORT_OUTCOMES, Metrics
 from otp_service.web.answers import ClaimsAnswer, VerificationAnswer
+from otp_service.web.fake_gateway.handlers import FakeGatewayHandlers
+from otp_service.web.fake_gateway.provider import FakeProvider
+from otp_service.web.fake_gateway.script import Script, read_script
 from otp_service.web.requests import _LATER, StartBody
 from otp_service.web.routes import OPERATIONS
 
@@ -38,6 +56,7 @@ ROOT = Path(__file__).parents[2]
 README, README_VI = ROOT / "README.md", ROOT / "README.vi.md"
 API, ARCHITECTURE, OPERATIONS_PAGE = (ROOT / "docs" / f"{name}.md" for name in ("api", "architecture", "operations"))
 GATEWAY_PAGE = ROOT / "docs" / "how-to-add-an-sms-gateway.md"
+GATEWAYS_PAGE = ROOT / "docs" / "sms-gateways.md"
 SOURCE_PAGE = ROOT / "docs" / "how-to-add-an-ownership-source.md"
 PAGES = (README, README_VI, *sorted((ROOT / "docs").glob("*.md")))
 
@@ -119,7 +138,8 @@ def test_commands_exist(page: Path) -> None:
     """Whatever a page tells people to run exists, with its options; so do the targets of make."""
     known = dict(commands())
     groups = {name.split()[0] for name in known if " " in name}
-    for first, second, rest in re.findall(r"(?<!/)otp-service ([a-z]+)(?: ([a-z]+))?([^`\n|&]*)", text_of(page)):
+    command = r"(?<!/)otp-service ([a-z]+(?:-[a-z]+)*)(?: ([a-z]+))?((?:\\\n|[^`\n|&])*)"
+    for first, second, rest in re.findall(command, text_of(page)):
         name = f"{first} {second}".strip() if first in groups else first
         assert name in known or name in groups
         assert set(re.findall(r"--[a-z-]+", rest)) <= known.get(name, set()), name
@@ -138,11 +158,17 @@ def test_every_command_is_in_the_readme(page: Path) -> None:
 
 @each_page
 def test_environment_variables_exist(page: Path) -> None:
-    """Each variable that a page names is a setting of default.toml; options are the plugins' own."""
+    """Each variable that a page names is a setting; options are the plugins' own."""
     shipped = tomllib.loads((ROOT / "config" / "default.toml").read_text("utf-8"))
     for variable in re.findall(r"\bOTP__[A-Z0-9_]+", text_of(page)):
         (*tables, name), _ = _path_of(variable)
-        if "options" in tables or variable == "OTP__SECTION__NAME":
+        if variable == "OTP__SECTION__NAME":
+            continue
+        if tables[:1] == ["gateways"]:
+            assert name in GatewaySection.model_fields or "options" in tables or tables == ["gateways"], variable
+            continue
+        if "options" in tables:
+            assert tables[0] in shipped, variable
             continue
         found: Any = shipped
         for part in tables:
@@ -164,6 +190,26 @@ def test_metrics_exist(settings: Settings) -> None:
     assert known == {row[0].strip("`") for row in rows}
     used = set(re.findall(r"\botp_[a-z_]+", "\n".join((*blocks(OPERATIONS_PAGE, "promql"), prose(OPERATIONS_PAGE)))))
     assert used <= known | {f"{name}_bucket" for name in known}
+    for name, labels in re.findall(r"\b(otp_[a-z_]+)\{([^}]*)\}", "\n".join(blocks(OPERATIONS_PAGE, "promql"))):
+        told = next(row[1] for row in rows if row[0].strip("`") == name.removesuffix("_bucket"))
+        assert {label.split("=")[0].rstrip("!") for label in re.findall(r"[a-z]+!?=", labels)} <= set(
+            re.findall(r"`([a-z]+)`", told),
+        ), name
+
+
+def test_the_tables_of_reports_and_log_events_are_complete() -> None:
+    """Each outcome of a report and each log event of delivery stands in its table; each event told is logged."""
+    assert list(REPORT_OUTCOMES) == first_names(OPERATIONS_PAGE, "`outcome` of a report")
+    told = set(first_names(OPERATIONS_PAGE, "Event"))
+    files = [path for path in (ROOT / "otp_service").rglob("*.py") if "fake_gateway" not in path.parts]
+    logged = {path: set(re.findall(r'_log\.\w+\(\s*"([^"]+)"', path.read_text("utf-8"))) for path in files}
+    assert told <= {"request"}.union(*logged.values())
+    of_sending = {
+        name for path, names in logged.items() for name in names
+        if path.parent.name == "delivery" or path.name == "delivery_reports.py"
+    }
+    elsewhere = {name for name in of_sending if re.match("queue|deadlines|ownership|left", name)}
+    assert of_sending - elsewhere <= told
 
 
 @each_page
@@ -306,16 +352,24 @@ async def test_the_first_integration_runs(service: Web, portal: aiohttp.ClientSe
 
 
 async def test_a_gateway_is_added_as_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The example gateway is one, is found by module and class, and passes the test beside it."""
+    """The example gateway is one, is found by module and class, and passes the test beside it, contract included."""
     adapter, its_test = blocks(GATEWAY_PAGE, "python")
     (tmp_path / "example_gateway.py").write_text(adapter)
     monkeypatch.syspath_prepend(str(tmp_path))
-    example = run_block(its_test, run_block(adapter, {"__name__": "example"}))
-    for name in [name for name in example if name.startswith("test_")]:
-        example[name]()
-    options = tomllib.loads(blocks(GATEWAY_PAGE, "toml")[1])["gateway"]["options"]
-    made = plugins.make(plugins.GATEWAYS, "example_gateway:ExampleGateway", {**options, "token": "t"})
+    monkeypatch.setitem(sys.modules, "sms_adapters.example", import_module("example_gateway"))
+    example = run_block(its_test, {"__name__": "example"})
+    functions = [one for name, one in example.items() if name.startswith("test_")]
+    contract = [name for name in dir(example["TestContract"]) if name.startswith("test_")]
+    assert functions
+    assert contract
+    for one in (*functions, *(getattr(example["TestContract"](), name) for name in contract)):
+        one()
+    account = tomllib.loads(blocks(GATEWAY_PAGE, "toml")[1])["gateways"]["example"]
+    assert set(account) <= set(GatewaySection.model_fields)
+    secrets = {"token": "t", "report_key": "k"}
+    made = plugins.make(plugins.GATEWAYS, "example_gateway:ExampleGateway", {**account["options"], **secrets})
     assert isinstance(made, SmsGateway)
+    assert isinstance(made, ReportingGateway)
 
 
 async def test_a_source_is_added_as_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,11 +395,189 @@ def test_the_examples_keep_to_their_floor(page: Path) -> None:
 
 
 def test_the_table_of_results_is_complete() -> None:
-    """Each result a gateway can give stands in the table, with whether it is tried again."""
-    rows = {row[0].strip("`"): row[1] for row in table(GATEWAY_PAGE, "Result")}
-    assert {result: "yes" if result in RETRYABLE else "no" for result in SendResult} == rows
+    """Each result a gateway can give stands in the table, with who is asked next and whom it speaks against."""
+    rows = {row[0].strip("`"): row[1:4] for row in table(GATEWAY_PAGE, "Result")}
+    sets = (RETRYABLE, HEALED_ELSEWHERE, GATEWAY_AT_FAULT)
+    assert {result: ["yes" if result in one else "no" for one in sets] for result in SendResult} == rows
     runbook = set(first_names(OPERATIONS_PAGE, "`result`"))
     assert set(SendResult) - {SendResult.ACCEPTED} == runbook
+
+
+# -- the page of SMS gateways ------------------------------------------------------------------------------------------
+
+
+def adapter_row(adapter: Installed) -> list[str]:
+    """Write an adapter as `otp-service gateways` does."""
+    can: Supports = adapter.supports
+    reports = [
+        *(["callback"] if can.callback else []), *(["signed"] if can.signed else []),
+        *(["polling"] if can.polling else []), *(["connection"] if adapter.connected else []),
+    ]
+    text = "template" if can.templates else "any alphabet" if can.unicode else "GSM-7"
+    return [
+        f"`{adapter.name}`", ", ".join(reports) or "no", "yes" if can.deduplicates else "no",
+        text + (f", {can.parts} SMS" if can.parts > 1 else ""),
+        f"experimental: {adapter.contract}" if adapter.experimental else adapter.contract,
+    ]
+
+
+def shown_default(value: object) -> str:
+    """Write a default as the tables do: nothing where there is none."""
+    if value is inspect.Parameter.empty:
+        return ""
+    if value is None or value in ("", (), {}):
+        return "empty"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+#: Constructor arguments that no setting gives.
+NO_OPTIONS = {"self", "clock", "stream"}
+
+
+def test_the_table_of_adapters_is_complete() -> None:
+    """Each installed adapter stands in the table with what it says of itself, and has its section."""
+    adapters = installed()
+    assert not any(adapter.problem for adapter in adapters)
+    assert [adapter_row(adapter) for adapter in adapters] == table(GATEWAYS_PAGE, "Adapter")
+    assert {adapter.name for adapter in adapters} <= anchors(GATEWAYS_PAGE)
+    marked = re.findall(r"^### (\S+)\n\n\*\*Experimental\.\*\*", text_of(GATEWAYS_PAGE), re.MULTILINE)
+    assert {adapter.name for adapter in adapters if adapter.experimental} == set(marked)
+
+
+@pytest.mark.parametrize("name", sorted(plugins.installed(plugins.GATEWAYS)))
+def test_the_table_of_options_is_the_constructor(name: str) -> None:
+    """Each option of an adapter stands in its table with its default, and nothing else does."""
+    kind = plugins.find(plugins.GATEWAYS, name)
+    options = {
+        option: shown_default(kind.timeout_s if option == "timeout_s" and one.default is None else one.default)
+        for option, one in inspect.signature(kind).parameters.items() if option not in NO_OPTIONS
+    }
+    if not options:
+        assert "It takes no options" in prose(GATEWAYS_PAGE)
+        return
+    told = {row[0].strip("`"): row[1] for row in table(GATEWAYS_PAGE, f"Option of `{name}`")}
+    assert options == told
+    assert all(row[2] for row in table(GATEWAYS_PAGE, f"Option of `{name}`"))
+
+
+def test_the_table_of_an_accounts_settings_is_complete() -> None:
+    """Each setting of [gateways.<name>] stands in the table with its default."""
+    rows = {row[0].strip("`"): row[1] for row in table(GATEWAYS_PAGE, "Setting of an account")}
+    assert {
+        name: "the account's name" if name == "adapter" else shown_default(one.get_default(call_default_factory=True))
+        for name, one in GatewaySection.model_fields.items()
+    } == rows | {"rate": f"`{GatewaySection.model_fields['rate'].default}`"}
+
+
+#: What the page takes from files.
+GATEWAY_SECRETS = {
+    "esms": {"api_key": "a", "secret_key": "b"}, "speedsms": {"token": "t"}, "province": {"secret": "s"},
+    "vnpt": {
+        "url": "http://127.0.0.1:1/smsbn/api", "api_user": "u", "api_password": "p", "username": "n", "agent_id": "1",
+        "label_id": "2", "contract_id": "3",
+    },
+    "zalo": {"app_id": "1", "app_secret": "a", "oa_secret": "b", "refresh_token": "c"},
+}
+
+
+def with_secrets(tree: dict[str, Any]) -> dict[str, Any]:
+    """Add what the page takes from files."""
+    accounts = tree.setdefault("gateways", {})
+    for name in accounts:
+        accounts[name]["options"] = {**GATEWAY_SECRETS[name], **accounts[name].get("options", {})}
+        accounts[name]["accept_experimental"] = True
+    return tree
+
+
+def test_the_example_configuration_starts() -> None:
+    """The page's two gateways and their route are settings, and each account can be made."""
+    tree = with_secrets(tomllib.loads(blocks(GATEWAYS_PAGE, "toml")[0]))
+    found = load_settings(ROOT / "config", overrides=tree, environ={})
+
+    assert ["speedsms", "esms"] == [account.name for account in make_accounts(found)]
+    assert {"viettel"} == found.routes[0].carriers
+    assert ({"speedsms": 1}, {"esms": 1}) == found.routes[0].tiers
+    assert ({"esms": 3, "speedsms": 1},) == found.routes[-1].tiers
+
+
+def test_the_other_examples_are_accounts() -> None:
+    """The templates of VNPT and Zalo and the described HTTP gateway are taken by their adapters."""
+    for block, name in zip(blocks(GATEWAYS_PAGE, "toml")[1:], ("vnpt", "zalo", "province"), strict=True):
+        tree = tomllib.loads(block)
+        tree["sending"] = {"gateways": [name]}
+        [account] = make_accounts(load_settings(ROOT / "config", overrides=with_secrets(tree), environ={}))
+        assert name == account.name
+
+
+@each_readme
+def test_the_readmes_gateways_are_settings(page: Path) -> None:
+    """The tiers of the README name installed adapters."""
+    [block] = blocks(page, "toml")
+    found = load_settings(ROOT / "config", overrides=tomllib.loads(block), environ={})
+    assert set(found.route_book().gateways) <= set(plugins.installed(plugins.GATEWAYS))
+
+
+def magic_row(behaviour: Behaviour) -> list[str]:
+    """Write what a magic number produces."""
+    answer = f"`{behaviour.result}`"
+    if behaviour.fails_first:
+        answer = f"`temporary` once, then {answer}"
+    answer += f" after {behaviour.latency_ms // 1000} s" if behaviour.latency_ms else ""
+    answer += ", but the answer is lost" if behaviour.lost else ""
+    answer += ", but the answer is garbage" if behaviour.garbage else ""
+    later = f" after {behaviour.report_after_ms // 1000} s" if behaviour.report_after_ms else ""
+    return [answer, f"`{behaviour.report}`{later}" if behaviour.report else "none"]
+
+
+def test_the_table_of_magic_numbers_is_complete() -> None:
+    """Each magic number stands in the table with what it produces; so do those that are kept free."""
+    *rows, free = table(GATEWAYS_PAGE, "Number")
+    assert [
+        [f"`0{e164.removeprefix('+84')}`", *magic_row(behaviour)]
+        for e164, behaviour in magic_numbers._BEHAVIOURS.items()
+    ] == rows
+    first = magic_numbers._FIRST + len(magic_numbers._BEHAVIOURS)
+    spare = magic_numbers.behaviour(f"+84900000{first}")
+    assert spare is not None
+    assert [f"`0900000{first}` to `0900000{magic_numbers._LAST}`", *magic_row(spare)] == free
+
+
+def script_members(kind: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Give each member of the fake gateway's script with its default as the table writes it."""
+    for name, member in kind.__pydantic_fields__.items():
+        default = member.get_default(call_default_factory=True)
+        shown = "as below" if is_dataclass(default) else "none" if default is None else shown_default(default)
+        yield f"{prefix}{name}", shown
+        for inner in (member.annotation, *get_args(member.annotation)):
+            if is_dataclass(inner):
+                yield from script_members(inner, f"{prefix}{name}.")
+
+
+def test_the_fake_gateway_is_described() -> None:
+    """Each member of its script and each of its paths stands in its table, and the example script is one."""
+    read_script(blocks(GATEWAYS_PAGE, "json")[0])
+    told = {row[0].strip("`"): row[1] for row in table(GATEWAYS_PAGE, "Member of the script")}
+    assert dict(script_members(Script)) == told
+    routes = FakeGatewayHandlers(FakeProvider()).routes()
+    assert [f"{one.method} {one.path}" for one in routes] == first_names(GATEWAYS_PAGE, "Path")
+
+
+def test_every_step_of_send_test_is_told() -> None:
+    """Each step that the command prints has its row, and stands in the example in that order."""
+    source = inspect.getsource(import_module("otp_service.gateway_tools"))
+    printed = list(dict.fromkeys(re.findall(r'yield "([a-z]+)"', source)))
+    told = first_names(GATEWAYS_PAGE, "Step")
+    assert set(printed) == set(told)
+    example = next(block for block in blocks(GATEWAYS_PAGE, "text") if block.startswith("route"))
+    assert told == [line.split()[0] for line in example.splitlines()]
+
+
+@pytest.mark.parametrize("page", [GATEWAYS_PAGE, API], ids=lambda page: page.name)
+def test_every_delivery_is_told(page: Path) -> None:
+    """Each value of `delivery` is explained."""
+    assert all(f"`{delivery}`" in prose(page) for delivery in Delivery)
 
 
 def test_the_table_of_outcomes_is_complete() -> None:
@@ -429,7 +661,9 @@ def test_the_table_of_keys_is_complete() -> None:
     assert in_scripts == {re.sub(r"<.*", "", name.removeprefix("otp:{s07}:")) for name in rows if "{s07}" in name}
     assert {
         keys.verification(7, "<id>"), keys.phone(7, "<name>"), keys.sms_queue(7), keys.due(7), keys.ask(7),
-        keys.id_number(7, "<name>"), keys.rate("<kind>", "<subject>"), keys.replay("<name>"), keys.META,
+        keys.id_number(7, "<name>"), keys.rate("<kind>", "<subject>"), keys.replay("<name>"), keys.META, keys.shares(),
+        keys.gateway_message("<gateway>", "<provider id>"),
+        *(keys.gateway("<gateway>", kind) for kind in ("early", "polls", "rate", "token", "lease")),
     } == set(rows) - {"otp:{s07}:x:<id>", "otp:{s07}:n:<nonce>"}
     stays = {name for name, row in rows.items() if row[3].startswith("never")}
     assert keys.IMMORTAL == {name.replace("s07", f"s{shard:02d}") for name in stays for shard in range(SHARDS)}
@@ -439,7 +673,8 @@ def test_the_table_of_scripts_is_complete() -> None:
     """Each script stands in the table, and those that say so change nothing."""
     rows = {row[0].strip("`"): row[2] for row in table(ARCHITECTURE, "Script")}
     assert set(scripts.NAMES) == set(rows)
-    writes = re.compile(r"'(?:HSET|HDEL|HINCRBY|SET|DEL|ZADD|ZREM|XADD|XDEL|XACK|PEXPIRE|RENAME)'|finish\(|meet\(")
+    calls = "HSET|HDEL|HINCRBY|SET|DEL|ZADD|ZREM|XADD|XDEL|XACK|PEXPIRE|RENAME"
+    writes = re.compile(rf"'(?:{calls})'|(?:finish|meet|deliver)\(")
     for name, about in rows.items():
         own = "\n".join(
             line for line in (Path(scripts.__file__).parent / f"{name}.lua").read_text().splitlines()

@@ -95,10 +95,10 @@ class TestFake:
 
 class TestConsole:
     def test_prints_the_sms_and_sends_nothing(self) -> None:
-        """The SMS is printed with what a developer needs, and no request is made."""
+        """The SMS is printed with what a developer needs, no request is made, and printed is accepted."""
         stream = io.StringIO()
 
-        assert ConsoleGateway(stream).build_request(MESSAGE) is None
+        assert SendOutcome(SendResult.ACCEPTED) == ConsoleGateway(stream).build_request(MESSAGE)
         assert (
             "--- SMS to +84900000001, send 2, template registration, valid 180 s (a live code: development only)\n"
             "Dịch vụ: 123456 (lan 2)\n@portal.example #123456\n---\n"

@@ -10,7 +10,7 @@ from fakeredis import FakeAsyncRedis
 from web_harness import Web, serve
 
 from otp_service.core.ports import HttpResponse, SendResult, SmsMessage
-from otp_service.web.demo import MAX_MESSAGES, Inbox
+from otp_service.web.fake_gateway.inbox import MAX_MESSAGES, Inbox
 from sms_adapters.fake import FakeGateway
 
 
@@ -28,9 +28,10 @@ def message(number: int) -> SmsMessage:
 
 async def send(service: Web, sms: SmsMessage) -> Any:
     """Post an SMS with the fake gateway; returns its outcome."""
-    gateway = FakeGateway("/demo/gateway")
+    gateway = FakeGateway("http://127.0.0.1/demo/gateway")
     request = gateway.build_request(sms)
-    response = await service.call(request.method, request.url, request.body, key=None, headers=dict(request.headers))
+    path = request.url.removeprefix("http://127.0.0.1")
+    response = await service.call(request.method, path, request.body, key=None, headers=dict(request.headers))
     return gateway.parse_response(HttpResponse(response.status, {}, await response.read()))
 
 
@@ -82,7 +83,7 @@ async def test_what_is_no_sms(service: Web, body: Any) -> None:
 
 async def test_loopback_only(fake_redis: FakeAsyncRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is not on this machine reads no codes and posts none."""
-    monkeypatch.setattr("otp_service.web.demo.peer_of", lambda _request: "203.0.113.7")
+    monkeypatch.setattr("otp_service.web.fake_gateway.handlers.peer_of", lambda _request: "203.0.113.7")
     async with serve(fake_redis) as service:
         statuses = [
             (await service.call("GET", "/demo/sms", key=None)).status,

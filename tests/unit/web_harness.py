@@ -27,21 +27,26 @@ from otp_service.core.limits import Limit, LimitBook
 from otp_service.core.messages import Catalogue
 from otp_service.core.result_token import Signer, SigningKey
 from otp_service.core.verification import OwnershipPolicy, Purpose
+from otp_service.delivery.accounts import Account, Accounts
+from otp_service.delivery.reports import Reports
 from otp_service.ownership.tttb import TttbSource
 from otp_service.service import Secrets, VerificationService
 from otp_service.storage import scripts
 from otp_service.storage.client import StoreClient
+from otp_service.storage.gateways import GatewayStore
 from otp_service.storage.store import Store
 from otp_service.storage.waiters import Waiters
 from otp_service.telemetry import logs
 from otp_service.telemetry.metrics import Metrics
-from otp_service.web.demo import Inbox
 from otp_service.web.dependencies import WebDependencies
+from otp_service.web.fake_gateway.provider import FakeProvider
 from otp_service.web.routes import templates
 from otp_service.web.server import ProblemRunner, build_app, build_private_app
+from sms_adapters.fake import FakeGateway
 
 CONFIG = Path(__file__).parents[2] / "config"
 PUBLIC_URL = "https://otp.example"
+REPORT_SECRET = "a-secret-of-the-fake-gateway"
 NOW_MS = 1_769_846_400_000  # 2026-01-31T08:00:00Z
 
 KEY, READER, EXPIRED, TEST_KEY, OTHER_KEY = "live-key", "reader-key", "expired-key", "test-key", "other-key"
@@ -193,9 +198,12 @@ async def serve(
     async def fit() -> dict[str, str | bool]:
         return {"store": True, "keys": True}
 
+    gateways = GatewayStore(client, now_ms=NOW_MS)
+    accounts = Accounts([Account("fake", FakeGateway("http://127.0.0.1:1"), report_secret=REPORT_SECRET)], gateways)
     deps = replace(WebDependencies(
         service=service, clients=CLIENTS, catalogue=catalogue(), metrics=metrics, waiters=waiters, readiness=fit,
-        public_url=PUBLIC_URL, trusted_proxies=(ip_network("10.0.0.0/8"),), inbox=Inbox(), version="0.1.0",
+        accounts=accounts, reports=Reports(gateways, lambda: service.secrets.ring, metrics),
+        public_url=PUBLIC_URL, trusted_proxies=(ip_network("10.0.0.0/8"),), inbox=FakeProvider(), version="0.1.0",
     ), **changes)
     app = build_private_app(deps) if private else build_app(deps)
     try:

@@ -11,7 +11,8 @@
 --   cm code validity (ms)   cl digits of a code
 --   d digest of the code   D digest of the code before it, good until X
 --   y delivery q queued, s sent, d delivered, f failed   ac a gateway took one   mb the last send that may have been taken
---   L lease of the send in hand "<send number>,<until ms>"   ln highest send number ever leased
+--   L lease of the send in hand "<send number>,<until ms>,<holder>,<1 while a gateway may be asked>"
+--   ln highest send number ever leased
 --   o ownership is checked   A assisted   ot time for ownership (ms)   od inline deadline + 2 s (ms)
 --   w ownership m match, x mismatch, n not_available, e error   ws source  wa assurance  wt checked at
 --   wl ownership deadline (ms)   wn asks without an answer

@@ -6,19 +6,15 @@ Heavy modules are imported inside the commands, so that ``--help`` answers at on
 
 from __future__ import annotations
 
-import asyncio
 import os
-import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import Annotated
 
 import typer
 
-from otp_service.core.errors import ConfigurationError, PhoneNotMobile, StoreUnavailable
-
-if TYPE_CHECKING:
-    from otp_service.settings import Settings
+from otp_service.cli.common import ConfigDir, fail, read_number, read_settings, run, show
+from otp_service.cli.gateways import gateways_app
+from otp_service.core.errors import ConfigurationError
 
 app = typer.Typer(
     name="otp-service", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -30,12 +26,7 @@ limits_app = typer.Typer(no_args_is_help=True, help="Limits, and what a phone ha
 app.add_typer(clients_app, name="clients")
 app.add_typer(keys_app, name="keys")
 app.add_typer(limits_app, name="limits")
-
-Found = TypeVar("Found")
-
-ConfigDir = Annotated[
-    Path | None, typer.Option("--config", envvar="OTP_CONFIG_DIR", help="Folder with default.toml and clients.toml."),
-]
+app.add_typer(gateways_app)
 
 
 # -- processes ---------------------------------------------------------------------------------------------------------
@@ -44,17 +35,17 @@ ConfigDir = Annotated[
 @app.command()
 def serve(config: ConfigDir = None) -> None:
     """Run the API."""
-    from otp_service.app import serve as run
+    from otp_service.app import serve as work
 
-    _run(run(_settings(config)))
+    run(work(read_settings(config)))
 
 
 @app.command()
 def worker(config: ConfigDir = None) -> None:
     """Run a worker: it sends SMS, ends what is overdue and asks ownership sources. Any number may run."""
-    from otp_service.app import work as run
+    from otp_service.app import work
 
-    _run(run(_settings(config)))
+    run(work(read_settings(config)))
 
 
 @app.command()
@@ -64,15 +55,15 @@ def demo(
     config: ConfigDir = None,
 ) -> None:
     """Run everything on this machine: embedded Valkey, API, worker, fake SMS gateway and sample subscribers."""
-    from otp_service.app import demo as run
+    from otp_service.app import demo as work
     from otp_service.settings import demo_settings
 
-    settings = _settings(config)
+    settings = read_settings(config)
     try:
         settings = demo_settings(settings, port, data_dir)
     except ConfigurationError as error:
-        _fail(str(error))
-    _run(run(settings, announce=lambda base: print(_WELCOME.format(base=base, data_dir=data_dir), flush=True)))
+        fail(str(error))
+    run(work(settings, announce=lambda base: print(_WELCOME.format(base=base, data_dir=data_dir), flush=True)))
 
 
 _WELCOME = """
@@ -122,7 +113,7 @@ def clients_new(
     try:
         key, block = new_key(name, test=test, days=days)
     except ConfigurationError as error:
-        _fail(str(error))
+        fail(str(error))
     print(f"The API key of {name}, shown this once; keep it where the portal keeps its secrets:\n\n  {key}\n")
     print(f"Paste this into config/clients.toml and start the service again:\n\n{block}")
 
@@ -133,12 +124,12 @@ def clients_list(config: ConfigDir = None) -> None:
     from rich.table import Table
 
     table = Table("client", "purposes", "origins", "keys")
-    for client in _settings(config).portals:
+    for client in read_settings(config).portals:
         keys = [f"{'test' if key.test else 'live'}, {_expiry(key.expires_at)}" for key in client.keys]
         table.add_row(
             client.name, "\n".join(sorted(client.purposes)), "\n".join(sorted(client.origins)), "\n".join(keys),
         )
-    _print(table)
+    show(table)
 
 
 # -- keys --------------------------------------------------------------------------------------------------------------
@@ -156,15 +147,15 @@ def keys_rotate(
 
     from otp_service.key_file import KeyFile
 
-    path = _settings(config).key_path
+    path = read_settings(config).key_path
     if not path.exists():
-        _fail(f"{path} does not exist: start the service once, or name another file as [keys] file")
+        fail(f"{path} does not exist: start the service once, or name another file as [keys] file")
     file = KeyFile(path)
     try:
         file.load_or_create()
         new = file.rotate(time.time(), activate_in_s=activate_in)
     except ConfigurationError as error:
-        _fail(str(error))
+        fail(str(error))
     print(f"{path}: added key {new}; it is used in {activate_in} s. Older keys stay readable for what they made.")
 
 
@@ -177,9 +168,9 @@ def keys_list(config: ConfigDir = None) -> None:
 
     from otp_service.key_file import KeyFile
 
-    file, now_s = KeyFile(_settings(config).key_path), time.time()
+    file, now_s = KeyFile(read_settings(config).key_path), time.time()
     if not file.path.exists():
-        _fail(f"{file.path} does not exist yet: the service makes it when it first starts")
+        fail(f"{file.path} does not exist yet: the service makes it when it first starts")
     try:
         file.load_or_create()
         table = Table("kind", "id", "state")
@@ -189,8 +180,8 @@ def keys_list(config: ConfigDir = None) -> None:
         for key in file.signing_keys(now_s):
             table.add_row("test signing" if key.test else "signing", key.kid, "signs" if key.active else "published")
     except ConfigurationError as error:
-        _fail(str(error))
-    _print(table)
+        fail(str(error))
+    show(table)
 
 
 # -- limits ------------------------------------------------------------------------------------------------------------
@@ -201,14 +192,14 @@ def limits_list(config: ConfigDir = None) -> None:
     """Show every limit with its numbers and mode, and the overrides."""
     from rich.table import Table
 
-    settings = _settings(config)
+    settings = read_settings(config)
     table = Table("limit", "keyed by", "count", "per", "burst", "mode")
     for limit in settings.limits:
         burst = str(limit.burst or "") if limit.kind.rate else ""
         table.add_row(
             limit.name, limit.kind.subject.value, str(limit.count), _period(limit.period_s), burst, limit.mode.value,
         )
-    _print(table)
+    show(table)
     for override in settings.overrides:
         print(f"override of {override.limit}: {override.count} ({override.comment})")
 
@@ -232,24 +223,16 @@ def limits_reset(
 
 
 def _phone(text: str, config: Path | None, *, reset: bool) -> None:
-    from otp_service.core.phone import parse_mobile
-
-    if text == "-":
-        text = sys.stdin.readline()
-    try:
-        number = parse_mobile(text.strip()).e164
-    except PhoneNotMobile as error:
-        hint = f"; is it {error.members['suggestion']} now?" if error.members else ""
-        _fail(f"that is not a Vietnamese mobile number{hint}")
+    number = read_number(text)
 
     async def ask() -> dict[str, int]:
         from otp_service.app import opened
 
-        async with opened(_settings(config)) as house:
+        async with opened(read_settings(config)) as house:
             ring = house.keys.secrets.ring
             return await house.store.phone(ring.shard(number), ring.names("phone", number), reset=reset)
 
-    found: dict[str, int] = _run(ask())
+    found: dict[str, int] = run(ask())
     wait = f", the next guess waits {found['guess_wait_ms'] / 60_000:.0f} min" if found["guess_wait_ms"] else ""
     print(f"failures in a row   {found['failures']}{wait}")
     print(f"SMS in 24 hours     {found['sends_24h']}")
@@ -266,39 +249,14 @@ def doctor(config: ConfigDir = None) -> None:
     """Check settings, secrets and store; says what is wrong and what to do. Exit code 1 when something is."""
     from otp_service.doctor import examine
 
-    settings = _settings(config)
+    settings = read_settings(config)
     print("ok    settings   read and complete")
-    findings = _run(examine(settings))
+    findings = run(examine(settings))
     for finding in findings:
         print(f"{finding.level:5} {finding.subject:10} {finding.text}")
     if any(finding.level == "FAIL" for finding in findings):
         raise typer.Exit(1)
 
-
-# -- shared ------------------------------------------------------------------------------------------------------------
-
-
-def _settings(config: Path | None) -> Settings:
-    from otp_service.settings import load_settings
-    from otp_service.telemetry.logs import configure
-
-    try:
-        data_dir = os.environ.get("DATA_DIR")
-        settings = load_settings(config, overrides={"store": {"data_dir": data_dir}} if data_dir else None)
-    except ConfigurationError as error:
-        _fail(str(error))
-    json_lines = settings.logging.json_lines
-    configure(json=not sys.stderr.isatty() if json_lines == "auto" else json_lines, level=settings.logging.level)
-    return settings
-
-
-def _run(work: Coroutine[Any, Any, Found]) -> Found:
-    try:
-        return asyncio.run(work)
-    except (ConfigurationError, StoreUnavailable) as error:
-        _fail(str(error))
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
 
 
 def _expiry(expires_at: int | None) -> str:
@@ -316,17 +274,6 @@ def _period(seconds: float) -> str:
         if seconds > size and seconds % size == 0:
             return f"{seconds // size:.0f} {unit}"
     return f"{seconds:g} s"
-
-
-def _print(table: Any) -> None:
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"otp-service: {message}", file=sys.stderr)
-    raise typer.Exit(2)
 
 
 def main() -> None:

@@ -1,0 +1,162 @@
+"""Accounts at gateways: an adapter with its options, and how fast and how wide it may be used."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import cast
+
+from otp_service.core.ports import ConnectedGateway, Gateway, SmsGateway, Supports, TokenGateway
+from otp_service.storage.gateways import GatewayStore
+
+#: The longest wait for a place in time that is worth holding a claim for.
+_LONGEST_WAIT_MS = 5000
+#: How long to stay away when not even that was enough.
+BUSY_S = 1.0
+
+#: The account that test keys send through wherever the others reach real phones.
+TEST_ACCOUNT = "test"
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """At most ``per_s`` messages per second over all workers, ``burst`` of them at once."""
+
+    per_s: float
+    burst: int = 1
+
+    @property
+    def emission_ms(self) -> float:
+        """Milliseconds between two messages in the long run."""
+        return 1000 / self.per_s
+
+
+class Account:
+    """
+    One configured gateway.
+
+    Args:
+        name: its name in the settings: metric label and log value.
+        gateway: the adapter.
+        concurrency: hand-overs at once, per worker.
+        pace: how many per second over all workers; None for as many as come.
+        report_secret: the last part of the path its provider calls back; empty when it does not.
+        report_networks: where those callbacks may come from; empty for anywhere.
+        poll_reports: whether to ask for deliveries.
+
+    Attributes:
+        connected, with_token, plain: the adapter as what it is; two of them are None.
+    """
+
+    def __init__(
+        self, name: str, gateway: Gateway, *, concurrency: int = 256, pace: Pace | None = None,
+        report_secret: str = "", report_networks: Sequence[Network] = (), poll_reports: bool = False,
+    ) -> None:
+        self.name = name
+        self.gateway = gateway
+        # Asking a protocol whether an object follows it is slow, and every message would ask.
+        self.connected = gateway if isinstance(gateway, ConnectedGateway) else None
+        self.with_token = gateway if isinstance(gateway, TokenGateway) else None
+        self.plain = None if self.connected or self.with_token else cast("SmsGateway", gateway)
+        self.pace = pace
+        self.report_secret = report_secret
+        self.report_networks = tuple(report_networks)
+        self.poll_reports = poll_reports
+        self._free = asyncio.Semaphore(concurrency)
+
+    @property
+    def real(self) -> bool:
+        """Whether it reaches real phones."""
+        return self.gateway.real
+
+    @property
+    def timeout_s(self) -> float:
+        """Seconds for one attempt."""
+        return self.gateway.timeout_s
+
+    @property
+    def supports(self) -> Supports:
+        """What its adapter can do; nothing special where it does not say."""
+        found = getattr(self.gateway, "supports", None)
+        return found if isinstance(found, Supports) else Supports()
+
+    @property
+    def busy(self) -> bool:
+        """Whether every hand-over it may have at once is in hand."""
+        return self._free.locked()
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Hold one of the hand-overs it may have at once; waits for one when it is busy, and only then."""
+        return self._free
+
+    def calls_from(self, address: str) -> bool:
+        """Whether a callback may come from this address."""
+        if not self.report_networks:
+            return True
+        try:
+            found = ip_address(address)
+        except ValueError:
+            return False
+        mapped = getattr(found, "ipv4_mapped", None)
+        return any((mapped or found) in network for network in self.report_networks)
+
+
+class Accounts:
+    """
+    The accounts in use, by name.
+
+    Args:
+        accounts: every account that a route names.
+        store: where places in time are reserved.
+    """
+
+    def __init__(self, accounts: Sequence[Account], store: GatewayStore) -> None:
+        self._accounts: Mapping[str, Account] = {account.name: account for account in accounts}
+        self._store = store
+
+    def __iter__(self) -> Iterator[Account]:
+        return iter(self._accounts.values())
+
+    def __getitem__(self, name: str) -> Account:
+        return self._accounts[name]
+
+    def get(self, name: str) -> Account | None:
+        """Return the account of that name."""
+        return self._accounts.get(name)
+
+    @property
+    def deduplicating(self) -> frozenset[str]:
+        """The accounts whose provider drops duplicates."""
+        return frozenset(account.name for account in self if account.supports.deduplicates)
+
+    @property
+    def longest_timeout_s(self) -> float:
+        """The longest that one attempt can take."""
+        return max(account.timeout_s for account in self)
+
+    async def admit(self, candidates: Sequence[str]) -> tuple[Account, float] | None:
+        """
+        Choose the first candidate that is free now, else wait for the first of all.
+
+        Returns it with the seconds to wait for its place in time; None when no place is near.
+        """
+        for name in candidates:
+            account = self._accounts[name]
+            if not account.busy and await self._place(account, 0) is not None:
+                return account, 0.0
+        account = self._accounts[candidates[0]]
+        wait_ms = await self._place(account, _LONGEST_WAIT_MS)
+        return None if wait_ms is None else (account, wait_ms / 1000)
+
+    async def _place(self, account: Account, max_wait_ms: int) -> int | None:
+        if account.pace is None:
+            return 0
+        return await self._store.place(
+            account.name, emission_ms=account.pace.emission_ms,
+            tolerance_ms=account.pace.emission_ms * max(1, account.pace.burst), max_wait_ms=max_wait_ms,
+        )

@@ -1,0 +1,69 @@
+"""What every adapter needs to read a provider's answers: nothing here raises, whatever the provider sent."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+from otp_service.core.ports import SendOutcome, SendResult
+
+#: What the store keeps in one small value.
+_PROVIDER_ID = re.compile(r"[!-~]{1,64}")
+_CODE_MAX = 64
+
+_STATUSES = {
+    401: SendResult.AUTHENTICATION, 403: SendResult.AUTHENTICATION, 402: SendResult.BALANCE,
+    429: SendResult.THROTTLED,
+}
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object of a body; empty when there is none: an HTML page, a list, a cut-off answer."""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        # The caller answers UNKNOWN, which is counted and logged.
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def provider_id(value: object) -> str | None:
+    """Return a provider's message id as text; None when it is none that the store could keep."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    text = str(value)
+    return text if _PROVIDER_ID.fullmatch(text) else None
+
+
+def provider_code(value: object) -> str | None:
+    """Return a provider's code for the log: printable, at most 64 characters, None when there is none."""
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        return None
+    return "".join(char if char.isprintable() else "?" for char in str(value)[:_CODE_MAX])
+
+
+def by_status(status: int, code: str | None = None) -> SendOutcome:
+    """
+    Return what an HTTP status alone says, when the body says nothing better.
+
+    5xx is temporary and perhaps sent (a gateway may fail after it has taken the message); a redirect, a success that
+    cannot be read and any other status are unknown.
+    """
+    shown = code or str(status)
+    if status in _STATUSES:
+        return SendOutcome(_STATUSES[status], provider_code=shown)
+    if 500 <= status < 600:
+        return SendOutcome(SendResult.TEMPORARY, provider_code=shown, maybe_sent=True)
+    return SendOutcome(SendResult.UNKNOWN, provider_code=shown, maybe_sent=200 <= status < 400)
+
+
+def international(e164: str) -> str:
+    """Return ``84900000001`` of ``+84900000001``."""
+    return e164.removeprefix("+")
+
+
+def national(e164: str) -> str:
+    """Return ``0900000001`` of ``+84900000001``."""
+    return "0" + e164.removeprefix("+84")
