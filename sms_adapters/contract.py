@@ -23,11 +23,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from random import Random
 from typing import Any, Final, cast
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 from xml.parsers import expat
 
 from otp_service.core.ports import (
@@ -50,7 +49,18 @@ from otp_service.core.ports import (
     Supports,
     TokenGateway,
 )
-from otp_service.core.sms_length import GSM7_BASIC, GSM7_EXTENSION, segments
+from otp_service.core.sms_length import segments
+from sms_adapters.contract_inputs import (
+    GARBAGE,
+    MARK,
+    TEXTS,
+    changed_reports,
+    mutations,
+    signature_parts,
+    with_query,
+    without,
+    wrong_types,
+)
 
 _CODE: Final = "739105"
 
@@ -65,55 +75,6 @@ PLAIN: Final = SmsMessage(
     validity_s=180,
 )
 
-#: Texts that have broken adapters: each is carried, or refused with an outcome.
-_TEXTS: Final = {
-    "the GSM-7 alphabet": GSM7_BASIC + GSM7_EXTENSION,
-    "accented Vietnamese": "Mã xác nhận của bạn là 739105. Không cung cấp mã này cho bất kỳ ai, kể cả cán bộ.",
-    "quotes, ampersands and angle brackets": "\"739105\" & '739105' <b>739105</b> ]]> &amp; %41 {{code}} {0} %s \\n",
-    "newlines": "739105\r\nla ma\n\n@portal.example #739105",
-    "an emoji": "739105 \N{GRINNING FACE}",
-    "480 characters": "739105 " + "a" * 473,
-    "480 accented characters": "739105 " + "ạ" * 473,
-    "nothing": "",
-}
-
-_ENTITIES: Final = (
-    b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "bbbbbbbbbb"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;">'
-    b'<!ENTITY d SYSTEM "file:///etc/hostname">]><a>&c;&c;&d;</a>'
-)
-
-#: Bodies that are nobody's answer.
-_GARBAGE: Final = {
-    "an empty body": b"",
-    "blanks": b" \r\n\t ",
-    "an HTML page": b"<!DOCTYPE html>\n<html><head><title>OK</title></head><body><h1>Success</h1>&nbsp;</body></html>",
-    "a word": b"OK",
-    "cut-off JSON": b'{"status": "success", "data": {"id": "m-',
-    "cut-off XML": b"<?xml version='1.0'?><Envelope><Body><return>",
-    "XML with entities": _ENTITIES,
-    "JSON null": b"null", "JSON true": b"true", "a JSON number": b"1", "a JSON text": b'"x"',
-    "an empty list": b"[]", "a list in a list": b"[[]]", "a list of numbers": b"[0, 1]",
-    "an empty object": b"{}", "a list of an empty object": b"[{}]", "an object of null": b'{"": null}',
-    "invalid UTF-8": b"\xff\xfe\x00\x80{}", "UTF-16": '{"id": "m-1"}'.encode("utf-16"),
-    "zero bytes": b"\x00" * 64,
-    "lists nested deeply": b"[" * 30_000 + b"]" * 30_000,
-    "objects nested deeply": b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
-    "elements nested deeply": b"<a>" * 8_000 + b"</a>" * 8_000,
-    "a number of 5000 digits": b"9" * 5_000,
-    "an infinite number": b'{"id": 1e999, "code": -1e999, "status": NaN}',
-    "64 KiB of text": b'"' + b"x" * 65_534 + b'"',
-}
-
-#: What stands in place of each value of a good JSON answer.
-_WRONG_VALUES: Final = (
-    b"null", b"true", b"false", b"0", b"-1", b"1e999", b"1.5", b"9" * 5_000, b'""', b'"no such word"',
-    b'"' + b"x" * 300 + b'"', b'"\\ud800"', b'"\\u0000\\n"', b"[]", b"{}", b"[null]", b'{"a": 1}',
-    b"[" * 5_000 + b"]" * 5_000,
-)
-
-_SEED: Final = 20260131
-_MUTATIONS: Final = 300
-_MARK: Final = "Zq7Nonsense"
 _TOKEN: Final = "t0ken-of-the-contract"  # noqa: S105 - no secret: it only must not be shown
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
@@ -225,7 +186,7 @@ class GatewayContract:
         gateway = self.gateway()
         if isinstance(gateway, ConnectedGateway):
             return
-        for what, text in _TEXTS.items():
+        for what, text in TEXTS.items():
             message = replace(PLAIN, text=text, params=(("code", text),), segments=segments(text))
             for case in (message, replace(message, template_key="no_such_template"), replace(message, params=())):
                 built = _build(gateway, case, f"a text with {what}")
@@ -288,7 +249,7 @@ class GatewayContract:
     def test_garbage_is_never_accepted(self) -> None:
         """What is not the provider's success is not taken for one, and a success that cannot be read may be sent."""
         for gateway, accepted in self._readers():
-            for what, body in _GARBAGE.items():
+            for what, body in GARBAGE.items():
                 for status in (accepted.status, 200, 201, 202, 302, 400, 404, 500, 503):
                     if not accepted.body.strip() and status == accepted.status:
                         continue  # a provider that says so by the status alone
@@ -331,7 +292,7 @@ class GatewayContract:
     def test_changed_answers_are_read(self) -> None:
         """Whatever becomes of a good answer on its way, reading it gives an outcome; only a 2xx can accept."""
         for gateway, accepted in self._readers():
-            for number, body in enumerate([*_wrong_types(accepted.body), *_mutations(accepted.body)]):
+            for number, body in enumerate([*wrong_types(accepted.body), *mutations(accepted.body)]):
                 status = (accepted.status, 302, 500, 404)[number % 4]
                 outcome = _read(gateway, replace(accepted, status=status, body=body), f"{body[:200]!r}, {status}")
                 assert outcome.result is not SendResult.ACCEPTED or 200 <= status < 300, (
@@ -362,16 +323,16 @@ class GatewayContract:
         gateway = self.gateway()
         if not isinstance(gateway, ReportingGateway):
             return
-        bodies = [*_GARBAGE.values(), f'{{"{_MARK}": "{_MARK}"}}'.encode(), f"{_MARK}={_MARK}&{_MARK}".encode()]
-        queries: list[dict[str, str]] = [{}, {"id": _MARK}, {_MARK: "\x00ạ"}, {"": ""}]
-        strange = ReportRequest("POST", "https://otp.example/v1/delivery-reports/x/y", {"content-type": _MARK})
+        bodies = [*GARBAGE.values(), f'{{"{MARK}": "{MARK}"}}'.encode(), f"{MARK}={MARK}&{MARK}".encode()]
+        queries: list[dict[str, str]] = [{}, {"id": MARK}, {MARK: "\x00ạ"}, {"": ""}]
+        strange = ReportRequest("POST", "https://otp.example/v1/delivery-reports/x/y", {"content-type": MARK})
         for base in (strange, replace(strange, method="GET", headers={}), *self.reports):
             for body in bodies:
                 self._report(gateway, replace(base, body=body))
             for query in queries:
                 self._report(gateway, replace(base, query=query, body=b""))
             for name in base.headers:
-                for value in ("", _MARK, "\xff", "x" * 9_000, "Bearer a.b.c"):
+                for value in ("", MARK, "\xff", "x" * 9_000, "Bearer a.b.c"):
                     self._report(gateway, replace(base, headers={**base.headers, name: value}))
             self._report(gateway, replace(base, headers={}))
 
@@ -381,12 +342,12 @@ class GatewayContract:
         if not isinstance(gateway, ReportingGateway):
             return
         for base in self.reports:
-            for body in (*_wrong_types(base.body), *_mutations(base.body)):
+            for body in (*wrong_types(base.body), *mutations(base.body)):
                 self._report(gateway, replace(base, body=body))
             for name in base.query:
                 for value in ("", "-1", "9" * 5_000, "no such word", "\x00", "ạ", "[]"):
-                    self._report(gateway, _with_query(base, {**base.query, name: value}))
-                self._report(gateway, _with_query(base, _without(base.query, name)))
+                    self._report(gateway, with_query(base, {**base.query, name: value}))
+                self._report(gateway, with_query(base, without(base.query, name)))
 
     def test_forged_reports_are_refused(self) -> None:
         """Where callbacks are signed, none without a signature and none that was changed is believed."""
@@ -396,19 +357,19 @@ class GatewayContract:
         for base in self.reports:
             good = self._report(gateway, base)
             assert good is not None, "a good callback is refused"
-            for changed in _changed(base):
+            for changed in changed_reports(base):
                 said = self._report(gateway, changed)
                 assert said is None or said == good, (
                     "a changed callback is believed: compute the signature over all that the report is read from, "
                     "compare it with hmac.compare_digest, and raise ReportForged before reading anything"
                 )
-            for what, changed, removed in _parts(base):
+            for what, changed, removed in signature_parts(base):
                 # What is refused when it changes is signed, or is the signature.
                 assert self._report(gateway, changed) is not None or self._report(gateway, removed) is None, (
                     f"a callback without its {what} is believed although one with another is not: a missing "
                     "signature must raise ReportForged"
                 )
-            assert any(_is_forged(gateway, removed) for _, _, removed in _parts(base)), (
+            assert any(_is_forged(gateway, removed) for _, _, removed in signature_parts(base)), (
                 "a callback without its signature is not called forged: raise ReportForged"
             )
 
@@ -444,11 +405,11 @@ class GatewayContract:
         if not isinstance(gateway, PollingGateway):
             return
         base = self.polled or HttpResponse(200)
-        for what, body in _GARBAGE.items():
+        for what, body in GARBAGE.items():
             for status in (base.status, 302, 401, 404, 429, 500):
                 found = _read_poll(gateway, replace(base, status=status, body=body), f"{what}, status {status}")
                 assert not found, f"{what}, status {status} gives reports: {found!r}"
-        for body in (*_wrong_types(base.body), *_mutations(base.body)):
+        for body in (*wrong_types(base.body), *mutations(base.body)):
             _read_poll(gateway, replace(base, body=body), repr(body[:200]))
 
     # -- tokens ----------------------------------------------------------------------------------------------------
@@ -474,11 +435,11 @@ class GatewayContract:
         if not isinstance(gateway, TokenGateway):
             return
         base = self.token_answer or HttpResponse(200)
-        for what, body in _GARBAGE.items():
+        for what, body in GARBAGE.items():
             for status in (base.status, 302, 401, 500):
                 token = _read_token(gateway, replace(base, status=status, body=body), f"{what}, status {status}")
                 assert token is None, f"{what}, status {status} is read as a token"
-        for body in (*_wrong_types(base.body), *_mutations(base.body)):
+        for body in (*wrong_types(base.body), *mutations(base.body)):
             _read_token(gateway, replace(base, body=body), repr(body[:200]))
 
     # -- helpers ---------------------------------------------------------------------------------------------------
@@ -508,7 +469,7 @@ class GatewayContract:
     def _check_shown(self, shown: str, where: str) -> None:
         private = {
             "the text": PLAIN.text, "the code": _CODE, "the number": PLAIN.to[3:], "the token": _TOKEN,
-            "what was sent": _MARK,
+            "what was sent": MARK,
         }
         private |= {f"secret {number}": secret for number, secret in enumerate(self.secrets, 1)}
         for what, value in private.items():
@@ -641,106 +602,6 @@ def _marks(gateway: SmsGateway | TokenGateway, message: SmsMessage) -> set[str]:
     _check_request(built, "the plain message")
     said = "\n".join([built.url, *built.headers.values(), built.body.decode("latin-1")])
     return set(_WORD.findall(said))
-
-
-# -- spoiling what a provider says -------------------------------------------------------------------------------------
-
-
-def _mutations(body: bytes) -> Iterator[bytes]:
-    """Give random changes of a body, the same ones in every run."""
-    random = Random(_SEED)  # noqa: S311 - spoils test data, guards nothing
-    changes: tuple[Callable[[bytes, int], bytes], ...] = (
-        lambda old, at: old[:at] + random.randbytes(1) + old[at + 1:],
-        lambda old, at: old[:at] + b"%d" % random.randrange(10) + old[at + 1:],
-        lambda old, at: old[:at] + old[at + random.randrange(1, 9):],
-        lambda old, at: old[:at] + random.randbytes(random.randrange(1, 5)) + old[at:],
-        lambda old, at: old[:at] + old[max(0, at - random.randrange(1, 30)):],
-        lambda old, at: old[:at],
-    )
-    for _ in range(_MUTATIONS):
-        changed = body
-        for _ in range(random.randrange(1, 4)):
-            changed = random.choice(changes)(changed, random.randrange(len(changed) + 1))
-        yield changed
-
-
-def _wrong_types(body: bytes) -> Iterator[bytes]:
-    """Give a JSON body with each of its values replaced by each wrong one; nothing when it is no JSON."""
-    try:
-        good = json.loads(body)
-    except ValueError:
-        return  # XML, a form, a line of text: random changes must do
-    for path in _paths(good):
-        for wrong in _WRONG_VALUES:
-            yield json.dumps(_put(good, path, _MARK)).encode().replace(b'"%s"' % _MARK.encode(), wrong)
-
-
-def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    yield path
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, below in inner:
-        yield from _paths(below, (*path, key))
-
-
-def _put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
-    """Return a copy of a JSON value with another one at ``path``."""
-    if not path:
-        return new
-    copy = value.copy()
-    copy[path[0]] = _put(value[path[0]], path[1:], new)
-    return copy
-
-
-def _without(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key != name}
-
-
-def _with_query(request: ReportRequest, query: Mapping[str, str]) -> ReportRequest:
-    """Return a callback with another query, in its URL too."""
-    url = urlsplit(request.url)._replace(query=urlencode(query)).geturl()
-    return replace(request, query=query, url=url)
-
-
-def _changed(request: ReportRequest) -> Iterator[ReportRequest]:
-    """Give a callback with one byte of its body or one value of its query changed."""
-    body = request.body
-    for at in range(0, len(body), max(1, len(body) // 200)):
-        yield replace(request, body=body[:at] + bytes([body[at] ^ 1]) + body[at + 1:])
-    for name, value in request.query.items():
-        last = chr(ord(value[-1]) ^ 1) if value else "1"
-        yield _with_query(request, {**request.query, name: value[:-1] + last})
-
-
-def _parts(request: ReportRequest) -> Iterator[tuple[str, ReportRequest, ReportRequest]]:
-    """Give each part that may be a signature: its name, the callback with another one, the callback without it."""
-    headers, query, body = request.headers, request.query, request.body
-    for name in headers:
-        if name not in {"content-type", "content-length"}:
-            yield (
-                f"header {name}", replace(request, headers={**headers, name: "0" + headers[name]}),
-                replace(request, headers=_without(headers, name)),
-            )
-    for name in query:
-        yield (
-            f"query {name}", _with_query(request, {**query, name: "0" + query[name]}),
-            _with_query(request, _without(query, name)),
-        )
-    try:
-        members = json.loads(body)
-    except ValueError:
-        members = None  # a form, perhaps
-    for name in members if isinstance(members, dict) else ():
-        yield (
-            f"member {name}", replace(request, body=json.dumps({**members, name: _MARK}).encode()),
-            replace(request, body=json.dumps(_without(members, name)).encode()),
-        )
-    fields = body.split(b"&") if members is None and b"=" in body else []
-    for number, field in enumerate(fields):
-        before, after = fields[:number], fields[number + 1:]
-        yield (
-            f"field {field.partition(b'=')[0]!r}", replace(request, body=b"&".join([*before, field + b"0", *after])),
-            replace(request, body=b"&".join(before + after)),
-        )
 
 
 def _is_forged(gateway: ReportingGateway, request: ReportRequest) -> bool:

@@ -24,7 +24,6 @@ Source: eSMS developer documentation (developers.esms.vn), V4 JSON API, error ta
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -44,7 +43,7 @@ from otp_service.core.ports import (
     Supports,
 )
 from sms_adapters.options import Options
-from sms_adapters.reading import by_status, json_object, national, provider_code, provider_id
+from sms_adapters.reading import by_status, json_object, national, provider_code, provider_id, reference
 
 _OFFICIAL_URL = "https://rest.esms.vn/MainService.svc/json"
 _HEADERS = {"content-type": "application/json", "accept": "application/json"}
@@ -78,8 +77,6 @@ _STATES = {
     "1": DeliveryState.SENT, "2": DeliveryState.SENT, "7": DeliveryState.SENT, "4": DeliveryState.FAILED,
 }
 _DONE = "5"
-
-_REFERENCE = re.compile(r"[A-Za-z0-9-]{1,48}")
 
 _options = Options("esms")
 
@@ -180,12 +177,10 @@ def _read_report(fields: Mapping[str, Any]) -> DeliveryReport | None:
     """Read a callback's query or a poll's answer: they have the same members."""
     status = provider_code(fields.get("SendStatus"))
     state = _how_done(fields) if status == _DONE else _STATES.get(status or "")
-    message_id, reference = provider_id(fields.get("SMSID")), fields.get("RequestId")
-    if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
-        reference = None
-    if state is None or (message_id is None and reference is None):
+    message_id, ours = provider_id(fields.get("SMSID")), reference(fields.get("RequestId"))
+    if state is None or (message_id is None and ours is None):
         return None
-    return DeliveryReport(state, message_id, reference, status)
+    return DeliveryReport(state, message_id, ours, status)
 
 
 def _how_done(counts: Mapping[str, Any]) -> DeliveryState:

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import hmac
 import math
-import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -54,7 +53,6 @@ SIGNATURE_HEADER: Final = "x-fake-signature"
 #: More than the sender ever hands over: an answer of that size is none of ours.
 _BODY_MAX: Final = 65536
 _HEADERS: Final = {"content-type": "application/json", "accept": "application/json"}
-_REFERENCE: Final = re.compile(r"[A-Za-z0-9-]{1,48}")
 _TIMEOUT_MAX_S: Final = 60
 #: References whose second hand-over is answered otherwise than the first; far more than may be on their way.
 _MAX_TRIED: Final = 10_000
@@ -219,11 +217,9 @@ def _read_error(answer: Mapping[str, object]) -> SendResult:
 
 def _read_report(said: Mapping[str, object]) -> DeliveryReport | None:
     """Return a report; None when it has no known state or names no message."""
-    state, reference, provider_id = said.get("state"), said.get("reference"), _read_id(said)
+    state, reference, provider_id = said.get("state"), reading.reference(said.get("reference")), _read_id(said)
     if not isinstance(state, str) or state not in _STATES:
         return None
-    if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
-        reference = None
     if provider_id is None and reference is None:
         return None
     return DeliveryReport(_STATES[state], provider_id, reference, reading.provider_code(said.get("code")))

@@ -20,7 +20,6 @@ Source: integrators' code only (several public repositories that agree with each
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
 from dataclasses import replace
 from hashlib import sha256
@@ -38,13 +37,9 @@ from otp_service.core.ports import (
     Supports,
 )
 from sms_adapters.options import Options
-from sms_adapters.reading import by_status, international, json_object, provider_code, provider_id
+from sms_adapters.reading import by_status, code_number, international, json_object, provider_id, token_life, token_text
 
 _HEADERS = {"content-type": "application/json", "accept": "application/json"}
-
-_CODE = re.compile(r"-?[0-9]{1,9}")
-_TOKEN = re.compile(r"[!-~]{1,4096}")
-_LIFE = re.compile(r"[1-9][0-9]{0,8}")
 
 #: For a token that does not say how long it lives: short, so that a wrong guess does little harm.
 _LIFE_UNSAID_S = 300
@@ -145,10 +140,10 @@ class FptGateway:
     def parse_token(self, response: HttpResponse) -> AccessToken | None:
         """Read the token; None when there is none."""
         answer = json_object(response.body)
-        value, life = answer.get("access_token"), answer.get("expires_in")
-        if response.status != 200 or not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        value = token_text(answer.get("access_token"))
+        if response.status != 200 or value is None:
             return None
-        return AccessToken(value, _life(life))
+        return AccessToken(value, token_life(answer.get("expires_in"), unsaid=_LIFE_UNSAID_S))
 
     def build_authorised(self, message: SmsMessage, token: str) -> HttpRequest:
         """Post the message; FPT drops the same message for five minutes, whichever worker repeats it."""
@@ -175,18 +170,10 @@ class FptGateway:
         return replace(by_status(status, error), stale_token=status == 401)
 
 
-def _life(value: object) -> int:
-    """Return a token's life in seconds; as number or as text."""
-    text = str(value) if isinstance(value, str | int) else ""
-    return int(text) if _LIFE.fullmatch(text) else _LIFE_UNSAID_S
-
-
 def _error(answer: dict[str, Any]) -> str | None:
     """Return the error code of an answer: None when it names none, empty when it names one that is no number."""
     value = answer.get("error", answer.get("Error"))
     if value is None:
         return None
-    code = provider_code(value) or ""
-    if code == "0":
-        return None
-    return code if _CODE.fullmatch(code) else ""
+    code = code_number(value)
+    return None if code == "0" else code or ""

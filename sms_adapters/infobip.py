@@ -26,13 +26,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import orjson
 
-from otp_service.core.errors import ConfigurationError
 from otp_service.core.ports import (
     DeliveryReport,
     DeliveryState,
@@ -45,6 +43,7 @@ from otp_service.core.ports import (
     SmsMessage,
     Supports,
 )
+from sms_adapters.options import Options
 from sms_adapters.reading import by_status, international, json_object, provider_code, provider_id
 
 _OFFICIAL_URL = "https://api.infobip.com"
@@ -88,6 +87,8 @@ _DELIVERY_UNKNOWN = 29
 _REFERENCE = re.compile(r"[A-Za-z0-9-]{1,48}")
 _VALIDITY_MAX_S = 48 * 3600
 
+_options = Options("infobip")
+
 
 class InfobipGateway:
     """
@@ -115,14 +116,14 @@ class InfobipGateway:
         self, *, api_key: str, sender: str, callback_url: str = "", url: str = _OFFICIAL_URL,
         timeout_s: float | str = 10.0,
     ) -> None:
-        key = _text("api_key", api_key)
+        key = _options.text("api_key", api_key)
         if not key.isascii():
-            raise ConfigurationError("infobip: api_key: write ASCII, because it goes into a header")
+            raise _options.wrong("api_key", "write ASCII, because it goes into a header")
         self._headers = {"authorization": f"App {key}", "accept": "application/json"}
-        self._sender = _text("sender", sender)
-        self._callback_url = _url("callback_url", callback_url) if callback_url else ""
-        self._url = _url("url", url).rstrip("/")
-        self.timeout_s = _seconds("timeout_s", timeout_s)
+        self._sender = _options.text("sender", sender)
+        self._callback_url = _options.url("callback_url", callback_url, query=True) if callback_url else ""
+        self._url = _options.url("url", url)
+        self.timeout_s = _options.seconds("timeout_s", timeout_s)
 
     def build_request(self, message: SmsMessage) -> HttpRequest:
         """Post the message; ``messageId`` is our reference, by which Infobip knows a duplicate."""
@@ -224,36 +225,3 @@ def _error_code(answer: Mapping[str, Any]) -> str | None:
     """Return the code of a refused request, in either of their two forms."""
     refused = _object(answer, "requestError", "serviceException")
     return provider_code(answer.get("errorCode")) or provider_code(refused.get("messageId"))
-
-
-# -- options -------------------------------------------------------------------------------------------------------
-
-
-def _text(name: str, value: object) -> str:
-    """Return an option's text; the error never repeats it."""
-    if not isinstance(value, str) or not value.strip() or not value.strip().isprintable():
-        raise ConfigurationError(f"infobip: {name}: write one line of text that is not empty")
-    return value.strip()
-
-
-def _url(name: str, value: object) -> str:
-    text = _text(name, value)
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        # An unclosed bracket of an IPv6 address, or a port that is none: as bad as no host.
-        good = False
-    if not good or not text.isascii() or " " in text or "#" in text:
-        raise ConfigurationError(f"infobip: {name}: write an address that begins with http:// or https://")
-    return text
-
-
-def _seconds(name: str, value: float | str) -> float:
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = 0.0
-    if not isfinite(seconds) or not 0 < seconds <= 60 or isinstance(value, bool):
-        raise ConfigurationError(f"infobip: {name}: write seconds, more than 0 and at most 60")
-    return seconds

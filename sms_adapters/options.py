@@ -6,7 +6,8 @@ Every mistake is a ConfigurationError with adapter and option in it, never the v
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +15,10 @@ import orjson
 
 from otp_service.core.errors import ConfigurationError
 
+#: An attempt takes at most a minute: a code lives for three.
 _LONGEST_S = 60.0
+#: More of them are no number that an option could mean, and would be slow to read.
+_DIGITS = re.compile(r"[0-9]{1,9}")
 
 
 class Options:
@@ -53,16 +57,31 @@ class Options:
             raise self.wrong(name, f"write an address that begins with http:// or https://{without}")
         return text if query else text.rstrip("/")
 
-    def seconds(self, name: str, value: object) -> float:
-        """Return seconds, more than 0 and at most 60."""
+    def matching(self, name: str, value: object, pattern: re.Pattern[str], what: str) -> str:
+        """Return text, or a whole number as text, that is all of a pattern, without space around it."""
+        text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+        if not pattern.fullmatch(text):
+            raise self.wrong(name, what)
+        return text
+
+    def seconds(self, name: str, value: object, *, most: float = _LONGEST_S) -> float:
+        """Return seconds, more than 0 and at most ``most``."""
         try:
             seconds = 0.0 if isinstance(value, bool) or not isinstance(value, str | int | float) else float(value)
         except (ValueError, OverflowError):
             seconds = 0.0
         # Not a number compares as false.
-        if not 0 < seconds <= _LONGEST_S:
-            raise self.wrong(name, "write seconds, more than 0 and at most 60")
+        if not 0 < seconds <= most:
+            raise self.wrong(name, f"write seconds, more than 0 and at most {most:g}")
         return seconds
+
+    def whole(self, name: str, value: object, least: int, most: int) -> int:
+        """Return a whole number from ``least``, which is not negative, to ``most``."""
+        what = f"write a whole number from {least} to {most}"
+        number = int(self.matching(name, value, _DIGITS, what))
+        if not least <= number <= most:
+            raise self.wrong(name, what)
+        return number
 
     def boolean(self, name: str, value: object) -> bool:
         """Return true or false."""
@@ -81,3 +100,11 @@ class Options:
         if not isinstance(value, Mapping) or not value:
             raise self.wrong(name, "write a table that is not empty")
         return value
+
+    def tables(self, name: str, value: object, members: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        """Return a table of tables by their names, each with exactly these members; a text is read as JSON."""
+        found = {str(key): entry for key, entry in self.table(name, value).items()}
+        for key, entry in found.items():
+            if not isinstance(entry, Mapping) or set(entry) != set(members):
+                raise self.wrong(f"{name}.{key}", f"write {' and '.join(sorted(members))}, nothing else")
+        return found

@@ -12,6 +12,14 @@ from otp_service.core.ports import SendOutcome, SendResult
 #: What the store keeps in one small value.
 _PROVIDER_ID = re.compile(r"[!-~]{1,64}")
 _CODE_MAX = 64
+_CODE_NUMBER = re.compile(r"-?[0-9]{1,9}")
+
+#: As :attr:`SmsMessage.reference` is written.
+_REFERENCE = re.compile(r"[A-Za-z0-9-]{1,48}")
+
+#: What fits into a header.
+_TOKEN = re.compile(r"[!-~]{1,4096}")
+_TOKEN_LIFE = re.compile(r"[1-9][0-9]{0,8}")
 
 _STATUSES = {
     401: SendResult.AUTHENTICATION, 403: SendResult.AUTHENTICATION, 402: SendResult.BALANCE,
@@ -42,6 +50,28 @@ def provider_code(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         return None
     return "".join(char if char.isprintable() else "?" for char in str(value)[:_CODE_MAX])
+
+
+def code_number(value: object) -> str | None:
+    """Return a provider's code that is a whole number, as text; None when it is none."""
+    code = provider_code(value) or ""
+    return code if _CODE_NUMBER.fullmatch(code) else None
+
+
+def reference(value: object) -> str | None:
+    """Return our reference that a provider echoes; None when it is none of ours."""
+    return value if isinstance(value, str) and _REFERENCE.fullmatch(value) else None
+
+
+def token_text(value: object) -> str | None:
+    """Return a token; None when it is none that a header could carry."""
+    return value if isinstance(value, str) and _TOKEN.fullmatch(value) else None
+
+
+def token_life(value: object, *, unsaid: int) -> int:
+    """Return how many seconds a token lives, as number or as text; ``unsaid`` where that is not said."""
+    text = str(value) if isinstance(value, str | int) else ""
+    return int(text) if _TOKEN_LIFE.fullmatch(text) else unsaid
 
 
 def by_status(status: int, code: str | None = None) -> SendOutcome:

@@ -99,7 +99,7 @@ class SpeedsmsGateway:
             "content-type": "application/json",
             "accept": "application/json",
         }
-        self._sms_type = _kind("sms_type", sms_type)
+        self._sms_type = _options.whole("sms_type", sms_type, 2, 5)
         needed = self._sms_type in {_BRAND_NAME, _OWN_PHONE}
         self._sender = _options.text("sender", sender) if needed or sender else ""
         self._url = _options.url("url", url)
@@ -157,13 +157,3 @@ def _read_success(data: object) -> SendOutcome:
 def _report_status(value: object) -> int | None:
     text = provider_code(value) or ""
     return int(text) if text.isdecimal() else None
-
-
-# -- options -------------------------------------------------------------------------------------------------------
-
-
-def _kind(name: str, value: int | str) -> int:
-    text = str(value).strip()
-    if text not in {"2", "3", "4", "5"}:
-        raise _options.wrong(name, "write 2, 3, 4 or 5")
-    return int(text)

@@ -28,8 +28,7 @@ import hmac
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from math import isfinite
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.ports import (
@@ -45,6 +44,7 @@ from otp_service.core.ports import (
     SmsMessage,
     Supports,
 )
+from sms_adapters.options import Options
 from sms_adapters.reading import by_status, json_object, provider_code
 
 _OFFICIAL_URL = "https://api.twilio.com"
@@ -129,6 +129,8 @@ _REFERENCE = re.compile(r"[A-Za-z0-9-]{1,48}")
 _VALIDITY_MAX_S = 36_000
 _FIELDS_MAX = 200
 
+_options = Options("twilio")
+
 
 class TwilioGateway:
     """
@@ -163,10 +165,10 @@ class TwilioGateway:
         timeout_s: float | str = 10.0,
     ) -> None:
         account = _sid("account_sid", account_sid, "AC")
-        self._auth_token = _text("auth_token", auth_token)
+        self._auth_token = _options.text("auth_token", auth_token)
         user, password = account, self._auth_token
         if api_key or api_key_secret:
-            user, password = _text("api_key", api_key), _text("api_key_secret", api_key_secret)
+            user, password = _options.text("api_key", api_key), _options.text("api_key_secret", api_key_secret)
         self._headers = {
             "authorization": "Basic " + b64encode(f"{user}:{password}".encode()).decode(),
             "accept": "application/json",
@@ -174,12 +176,12 @@ class TwilioGateway:
         if bool(sender) == bool(messaging_service_sid):
             raise ConfigurationError("twilio: write either sender or messaging_service_sid")
         self._from = (
-            {"From": _text("sender", sender)} if sender
+            {"From": _options.text("sender", sender)} if sender
             else {"MessagingServiceSid": _sid("messaging_service_sid", messaging_service_sid, "MG")}
         )
-        self._callback_url = _url("callback_url", callback_url) if callback_url else ""
-        self._messages_url = f"{_url('url', url).rstrip('/')}/2010-04-01/Accounts/{account}/Messages"
-        self.timeout_s = _seconds("timeout_s", timeout_s)
+        self._callback_url = _options.url("callback_url", callback_url, query=True) if callback_url else ""
+        self._messages_url = f"{_options.url('url', url)}/2010-04-01/Accounts/{account}/Messages"
+        self.timeout_s = _options.seconds("timeout_s", timeout_s)
 
     def build_request(self, message: SmsMessage) -> HttpRequest:
         """Post the message as a form."""
@@ -274,38 +276,8 @@ def _read_report(sid: object, status: object, code: object, query: Mapping[str, 
 # -- options -------------------------------------------------------------------------------------------------------
 
 
-def _text(name: str, value: object) -> str:
-    """Return an option's text; the error never repeats it."""
-    if not isinstance(value, str) or not value.strip() or not value.strip().isprintable():
-        raise ConfigurationError(f"twilio: {name}: write one line of text that is not empty")
-    return value.strip()
-
-
 def _sid(name: str, value: object, prefix: str) -> str:
-    text = _text(name, value)
+    text = _options.text(name, value)
     if not re.fullmatch(rf"{prefix}[0-9A-Fa-f]{{32}}", text):
-        raise ConfigurationError(f"twilio: {name}: write {prefix} and 32 hexadecimal digits")
+        raise _options.wrong(name, f"write {prefix} and 32 hexadecimal digits")
     return text
-
-
-def _url(name: str, value: object) -> str:
-    text = _text(name, value)
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        # An unclosed bracket of an IPv6 address, or a port that is none: as bad as no host.
-        good = False
-    if not good or not text.isascii() or " " in text or "#" in text:
-        raise ConfigurationError(f"twilio: {name}: write an address that begins with http:// or https://")
-    return text
-
-
-def _seconds(name: str, value: float | str) -> float:
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = 0.0
-    if not isfinite(seconds) or not 0 < seconds <= 60 or isinstance(value, bool):
-        raise ConfigurationError(f"twilio: {name}: write seconds, more than 0 and at most 60")
-    return seconds

@@ -33,11 +33,11 @@ import orjson
 
 from otp_service.core.ports import HttpRequest, HttpResponse, SendOutcome, SendResult, SmsMessage, Supports
 from sms_adapters.options import Options
-from sms_adapters.reading import by_status, international, json_object, provider_code
+from sms_adapters.reading import by_status, code_number, international, json_object
 
 _HEADERS = {"content-type": "application/json", "accept": "application/json"}
 
-_CODE = re.compile(r"-?[0-9]{1,9}")
+_ID = re.compile("[0-9]{1,20}")
 _XML = re.compile("[<>&\"']")
 
 #: An internal error, or a code that one integrator lists as a refusal and another saw beside "success".
@@ -128,7 +128,10 @@ class VnptGateway:
         self._contract_type_id = _number(options, "contract_type_id", contract_type_id)
         self._sale_order_id = _number(options, "sale_order_id", sale_order_id) if sale_order_id != "" else ""
         self._package_id = _number(options, "package_id", package_id) if package_id != "" else ""
-        self._templates = _templates(options, templates)
+        self._templates = {
+            key: _template(options, f"templates.{key}", entry)
+            for key, entry in options.tables("templates", templates, {"id", "params"}).items()
+        }
         self.timeout_s = options.seconds("timeout_s", timeout_s)
 
     def build_request(self, message: SmsMessage) -> HttpRequest | SendOutcome:
@@ -165,8 +168,8 @@ class VnptGateway:
     def parse_response(self, response: HttpResponse) -> SendOutcome:
         """Read the answer by the table at the top of this file; never raises."""
         reply = json_object(response.body).get("RPLY") if 200 <= response.status < 300 else None
-        code = provider_code(reply.get("ERROR")) if isinstance(reply, dict) else None
-        if code is None or not _CODE.fullmatch(code):
+        code = code_number(reply.get("ERROR")) if isinstance(reply, dict) else None
+        if code is None:
             return by_status(response.status)
         result = _RESULTS.get(code, SendResult.UNKNOWN)
         return SendOutcome(result, provider_code=code, maybe_sent=code not in _RESULTS or code in _MAYBE_SENT)
@@ -182,20 +185,10 @@ def _request_id(reference: str) -> str:
 
 def _number(options: Options, name: str, value: object) -> str:
     """Return an id of VNPT's, which are whole numbers, as text."""
-    text = str(value).strip()
-    if isinstance(value, bool) or not re.fullmatch("[0-9]{1,20}", text):
-        raise options.wrong(name, "write the whole number that VNPT gave you")
-    return text
+    return options.matching(name, value, _ID, "write the whole number that VNPT gave you")
 
 
-def _templates(options: Options, value: object) -> dict[str, _Template]:
-    table = options.table("templates", value)
-    return {str(key): _template(options, f"templates.{key}", entry) for key, entry in table.items()}
-
-
-def _template(options: Options, where: str, entry: object) -> _Template:
-    if not isinstance(entry, Mapping) or set(entry) != {"id", "params"}:
-        raise options.wrong(where, "write id and params, nothing else")
+def _template(options: Options, where: str, entry: Mapping[str, Any]) -> _Template:
     params = entry["params"]
     if not isinstance(params, list | tuple) or not all(isinstance(name, str) and name for name in params):
         raise options.wrong(f"{where}.params", "write a list of placeholders, in the template's order")

@@ -29,10 +29,8 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import replace
-from math import isfinite
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
-from otp_service.core.errors import ConfigurationError
 from otp_service.core.ports import (
     DeliveryReport,
     DeliveryState,
@@ -47,6 +45,7 @@ from otp_service.core.ports import (
     Supports,
 )
 from otp_service.core.sms_length import is_gsm7
+from sms_adapters.options import Options
 from sms_adapters.reading import by_status, international, json_object, provider_code, provider_id
 
 _OFFICIAL_URL = "https://rest.nexmo.com"
@@ -87,6 +86,8 @@ _TTL_MIN_MS, _TTL_MAX_MS = 20_000, 604_800_000
 _CALLBACK_MAX = 100
 _FIELDS_MAX = 200
 
+_options = Options("vonage")
+
 
 class VonageGateway:
     """
@@ -116,20 +117,20 @@ class VonageGateway:
         self, *, api_key: str, api_secret: str, sender: str, callback_url: str = "", signature_secret: str = "",
         url: str = _OFFICIAL_URL, timeout_s: float | str = 10.0,
     ) -> None:
-        user, password = _text("api_key", api_key), _text("api_secret", api_secret)
+        user, password = _options.text("api_key", api_key), _options.text("api_secret", api_secret)
         self._headers = {
             "authorization": "Basic " + b64encode(f"{user}:{password}".encode()).decode(),
             "content-type": "application/x-www-form-urlencoded",
             "accept": "application/json",
         }
-        self._sender = _text("sender", sender)
-        self._callback_url = _url("callback_url", callback_url) if callback_url else ""
+        self._sender = _options.text("sender", sender)
+        self._callback_url = _options.url("callback_url", callback_url, query=True) if callback_url else ""
         if len(self._callback_url) > _CALLBACK_MAX:
-            raise ConfigurationError(f"vonage: callback_url: write at most {_CALLBACK_MAX} characters")
-        self._signature_secret = _text("signature_secret", signature_secret) if signature_secret else ""
+            raise _options.wrong("callback_url", f"write at most {_CALLBACK_MAX} characters")
+        self._signature_secret = _options.text("signature_secret", signature_secret) if signature_secret else ""
         self.supports = replace(type(self).supports, signed=bool(self._signature_secret))
-        self._url = _url("url", url).rstrip("/")
-        self.timeout_s = _seconds("timeout_s", timeout_s)
+        self._url = _options.url("url", url)
+        self.timeout_s = _options.seconds("timeout_s", timeout_s)
 
     def build_request(self, message: SmsMessage) -> HttpRequest:
         """Post the message as a form."""
@@ -207,36 +208,3 @@ def _read_fields(request: ReportRequest) -> dict[str, str]:
         ))
     except ValueError as error:
         raise ReportUnreadable("neither a form nor a JSON object") from error
-
-
-# -- options -------------------------------------------------------------------------------------------------------
-
-
-def _text(name: str, value: object) -> str:
-    """Return an option's text; the error never repeats it."""
-    if not isinstance(value, str) or not value.strip() or not value.strip().isprintable():
-        raise ConfigurationError(f"vonage: {name}: write one line of text that is not empty")
-    return value.strip()
-
-
-def _url(name: str, value: object) -> str:
-    text = _text(name, value)
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        # An unclosed bracket of an IPv6 address, or a port that is none: as bad as no host.
-        good = False
-    if not good or not text.isascii() or " " in text or "#" in text:
-        raise ConfigurationError(f"vonage: {name}: write an address that begins with http:// or https://")
-    return text
-
-
-def _seconds(name: str, value: float | str) -> float:
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = 0.0
-    if not isfinite(seconds) or not 0 < seconds <= 60 or isinstance(value, bool):
-        raise ConfigurationError(f"vonage: {name}: write seconds, more than 0 and at most 60")
-    return seconds

@@ -51,12 +51,22 @@ from otp_service.core.ports import (
     Supports,
 )
 from sms_adapters.options import Options
-from sms_adapters.reading import by_status, international, json_object, provider_code, provider_id
+from sms_adapters.reading import (
+    by_status,
+    code_number,
+    international,
+    json_object,
+    provider_id,
+    reference,
+    token_life,
+    token_text,
+)
 
-_CODE = re.compile(r"-?[0-9]{1,9}")
-_TOKEN = re.compile(r"[!-~]{1,4096}")
-_LIFE = re.compile(r"[1-9][0-9]{0,8}")
-_REFERENCE = re.compile(r"[A-Za-z0-9-]{1,48}")
+_ID = re.compile(r"[A-Za-z0-9]{1,64}")
+#: A secret goes into a header.
+_SECRET = re.compile(r"[!-~]{1,4096}")
+_WHAT_ID = "write the id that Zalo shows, letters and digits"
+_WHAT_SECRET = "has characters that Zalo's secrets never have, or none; paste it again"  # noqa: S105 - no secret
 
 #: For a token that does not say how long it lives; it is kept all the same, because its refresh token is the only one.
 _LIFE_UNSAID_S = 300
@@ -148,11 +158,14 @@ class ZaloGateway:
         oauth_url: str = "https://oauth.zaloapp.com", timeout_s: float | str = 10.0,
     ) -> None:
         options = Options("zalo")
-        self._app_id = _id(options, "app_id", app_id)
-        self._app_secret = _secret(options, "app_secret", app_secret)
-        self._oa_secret = _secret(options, "oa_secret", oa_secret)
-        self._refresh_token = _secret(options, "refresh_token", refresh_token)
-        self._templates = _templates(options, templates)
+        self._app_id = options.matching("app_id", app_id, _ID, _WHAT_ID)
+        self._app_secret = options.matching("app_secret", app_secret, _SECRET, _WHAT_SECRET)
+        self._oa_secret = options.matching("oa_secret", oa_secret, _SECRET, _WHAT_SECRET)
+        self._refresh_token = options.matching("refresh_token", refresh_token, _SECRET, _WHAT_SECRET)
+        self._templates = {
+            key: _template(options, f"templates.{key}", entry)
+            for key, entry in options.tables("templates", templates, {"id", "params"}).items()
+        }
         self._url = options.url("url", url)
         self._oauth_url = options.url("oauth_url", oauth_url)
         self.timeout_s = options.seconds("timeout_s", timeout_s)
@@ -168,11 +181,11 @@ class ZaloGateway:
     def parse_token(self, response: HttpResponse) -> AccessToken | None:
         """Read the pair of tokens; None when there is none (Zalo answers 200 with an ``error``)."""
         answer = json_object(response.body)
-        value, refresh, life = answer.get("access_token"), answer.get("refresh_token"), answer.get("expires_in")
-        if response.status != 200 or not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        value = token_text(answer.get("access_token"))
+        if response.status != 200 or value is None:
             return None
-        kept = refresh if isinstance(refresh, str) and _TOKEN.fullmatch(refresh) else None
-        return AccessToken(value, _life(life), kept)
+        life_s = token_life(answer.get("expires_in"), unsaid=_LIFE_UNSAID_S)
+        return AccessToken(value, life_s, token_text(answer.get("refresh_token")))
 
     def build_authorised(self, message: SmsMessage, token: str) -> HttpRequest | SendOutcome:
         """Post the message's template and parameters, or refuse a message without a registered template."""
@@ -193,7 +206,7 @@ class ZaloGateway:
     def parse_response(self, response: HttpResponse) -> SendOutcome:
         """Read the answer by the table at the top of this file; never raises."""
         status, answer = response.status, json_object(response.body)
-        code, data = _code(answer.get("error")), answer.get("data")
+        code, data = code_number(answer.get("error")), answer.get("data")
         taken = 200 <= status < 300
         if code in _RESULTS and (taken or 400 <= status < 500):
             result = _RESULTS[code]
@@ -213,12 +226,10 @@ class ZaloGateway:
             return []
         if not message.get("delivery_time"):
             return []
-        tracking = message.get("tracking_id")
-        reference = tracking if isinstance(tracking, str) and _REFERENCE.fullmatch(tracking) else None
-        message_id = provider_id(message.get("msg_id"))
-        if message_id is None and reference is None:
+        ours, message_id = reference(message.get("tracking_id")), provider_id(message.get("msg_id"))
+        if message_id is None and ours is None:
             raise ReportUnreadable("user_received_message names no message")
-        return [DeliveryReport(DeliveryState.DELIVERED, message_id, reference, "user_received_message")]
+        return [DeliveryReport(DeliveryState.DELIVERED, message_id, ours, "user_received_message")]
 
     def _verified(self, request: ReportRequest) -> dict[str, Any]:
         """Return the event of a callback whose signature is right."""
@@ -238,49 +249,14 @@ class ZaloGateway:
         return event
 
 
-def _life(value: object) -> int:
-    """Return a token's life in seconds; as number or as text."""
-    text = str(value) if isinstance(value, str | int) else ""
-    return int(text) if _LIFE.fullmatch(text) else _LIFE_UNSAID_S
-
-
-def _code(value: object) -> str | None:
-    """Return Zalo's error code; None when there is none that is a number."""
-    code = provider_code(value) or ""
-    return code if _CODE.fullmatch(code) else None
-
-
 # -- options -------------------------------------------------------------------------------------------------------
 
 
-def _secret(options: Options, name: str, value: object) -> str:
-    """Return a secret that fits into a header."""
-    text = options.text(name, value)
-    if not _TOKEN.fullmatch(text):
-        raise options.wrong(name, "has characters that Zalo's secrets never have; paste it again")
-    return text
-
-
-def _id(options: Options, name: str, value: object) -> str:
-    """Return an id of Zalo's as text."""
-    text = str(value).strip()
-    if isinstance(value, bool) or not re.fullmatch("[A-Za-z0-9]{1,64}", text):
-        raise options.wrong(name, "write the id that Zalo shows, letters and digits")
-    return text
-
-
-def _templates(options: Options, value: object) -> dict[str, _Template]:
-    table = options.table("templates", value)
-    return {str(key): _template(options, f"templates.{key}", entry) for key, entry in table.items()}
-
-
-def _template(options: Options, where: str, entry: object) -> _Template:
-    if not isinstance(entry, Mapping) or set(entry) != {"id", "params"}:
-        raise options.wrong(where, "write id and params, nothing else")
+def _template(options: Options, where: str, entry: Mapping[str, Any]) -> _Template:
     params = entry["params"]
     pairs = tuple(params.items()) if isinstance(params, Mapping) else ()
     if not all(isinstance(name, str) and name for pair in pairs for name in pair):
         raise options.wrong(f"{where}.params", "write Zalo's parameter = our placeholder, both text")
     if "code" not in {ours for _, ours in pairs}:
         raise options.wrong(f"{where}.params", "none of them is filled with code, so nobody would get one")
-    return _Template(_id(options, f"{where}.id", entry["id"]), pairs)
+    return _Template(options.matching(f"{where}.id", entry["id"], _ID, _WHAT_ID), pairs)

@@ -136,8 +136,8 @@ class Accounts:
 
     @property
     def longest_timeout_s(self) -> float:
-        """The longest that one attempt can take."""
-        return max(account.timeout_s for account in self)
+        """The longest that one attempt can take; the test keys' account asks nobody."""
+        return max(account.timeout_s for account in self if account.name != TEST_ACCOUNT)
 
     async def admit(self, candidates: Sequence[str]) -> tuple[Account, float] | None:
         """

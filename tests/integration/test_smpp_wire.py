@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import pytest
 import smpp34
+from support.engine import Engine
 from support.processes import DEADLINE_S, free_port
 from support.proxy import Proxy
 from support.smsc.certificates import Authority
@@ -99,7 +100,7 @@ class Bound:
 @pytest.fixture
 def logged() -> Iterator[Logged]:
     """Give the gateway's log lines, and check that nothing private stands in any."""
-    handler, logger = Logged(), logging.getLogger("sms_adapters.smpp")
+    handler, logger = Logged(), logging.getLogger("sms_adapters")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     yield handler
@@ -610,6 +611,44 @@ async def test_what_is_no_receipt_is_answered_and_dropped(
         assert (7, answer) == (await smsc.arrived(DELIVER_SM | RESPONSE))[2:0:-1]
         assert bound.reports.empty()
         assert ACCEPTED == await bound.send()
+
+
+# -- with the service around it ------------------------------------------------------------------------------------
+
+
+class ToSmsc(SmppGateway):
+    """The adapter as the engine makes one."""
+
+    def __init__(self, _url: str, *, port: int) -> None:
+        super().__init__(
+            host="127.0.0.1", port=port, system_id="portal", password=PASSWORD, sender="Cong DVC", tls=False,
+        )
+
+
+@pytest.mark.usefixtures("logged")
+async def test_a_verification_goes_out_over_the_bind(engine: Engine, smsc: RawSmsc) -> None:
+    """The courier's first message waits for the bind and is counted; its receipt becomes the delivery."""
+    async with asyncio.timeout(DEADLINE_S):
+        worker = await engine.worker(adapter=ToSmsc, port=smsc.port)
+        account = engine.accounts["fake"]
+        assert account.connected is not None
+
+        async def take(reports: Sequence[DeliveryReport]) -> None:
+            await engine.reports.take(account, reports)
+
+        started = await engine.start()
+        await account.connected.open(take)
+        try:
+            await engine.deliver(worker)
+            submit = await smsc.arrived(SUBMIT_SM)
+            assert engine.code(started).encode() in submit.body.replace(b"\0", b"")  # in either alphabet
+            assert "sent" == (await engine.get(started)).delivery
+            assert 1 == engine.count("otp_sends_total", gateway="fake", result="accepted")
+            smsc.write(octets(DELIVER_SM, 9, RECEIPT))
+            assert (0, 9) == (await smsc.arrived(DELIVER_SM | RESPONSE))[1:3]
+            assert "delivered" == (await engine.get(started)).delivery
+        finally:
+            await account.connected.close()
 
 
 # -- TLS -----------------------------------------------------------------------------------------------------------

@@ -275,7 +275,7 @@ class TestRequest:
         """Whatever is described reaches real phones; the class alone promises nothing."""
         assert ("http", True, False) == (HttpGateway.name, HttpGateway.real, HttpGateway.experimental)
         assert Supports() == HttpGateway.supports
-        assert "the description in the settings" == HttpGateway.contract
+        assert ("the description in the settings", 10.0) == (HttpGateway.contract, HttpGateway.timeout_s)
 
     def test_options_may_come_as_text(self) -> None:
         """An environment variable is text."""
@@ -461,6 +461,15 @@ class TestReport:
             with pytest.raises(ReportUnreadable):
                 gateway.parse_report(bad)
 
+    def test_an_empty_value_is_a_value(self) -> None:
+        """A form whose state is empty says what the description makes of that."""
+        gateway = least(reports={"in": "form", "reference": "r", "state": "s", "delivered": "1", "sent": ""})
+        body = f"r={REFERENCE}&s=".encode()
+
+        assert [DeliveryReport(DeliveryState.SENT, None, REFERENCE, None)] == (
+            gateway.parse_report(ReportRequest("POST", CALLBACK, {}, {}, body))
+        )
+
     @pytest.mark.parametrize("method", ["GET", "POST"])
     def test_a_query(self, method: str) -> None:
         """A provider that knows GET alone is read too; a value that is not listed is what ``otherwise`` says."""
@@ -498,6 +507,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "a blank in the URL": ({"url": "https://sms.example.vn/s3cret x"}, "url"),
     "an open bracket": ({"url": "https://[s3cret/"}, "url"),
     "a port that is none": ({"url": "https://sms.example.vn:s3cret/"}, "url"),
+    "port 0": ({"url": "https://sms.example.vn:0/"}, "url"),
     "a URL that is a list": ({"url": ["s3cret"]}, "url"),
     "a method that is none": ({"method": "s3cret"}, "method"),
     "a method that is a number": ({"method": 1}, "method"),
@@ -531,6 +541,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "a secret that is a number": ({"headers": {"x": "{secret}"}, "secret": 7}, "secret"),
     "a sender that nothing uses": ({"sender": "Cong DVC"}, "sender"),
     "a sender that is not there": ({"query": {"from": "{sender}"}}, "sender"),
+    "a sender of two lines": ({"query": {"from": "{sender}"}, "sender": "s3cret\n1"}, "sender"),
     "templates that nothing uses": ({"templates": {"registration": "T"}}, "templates"),
     "a template without a name": ({"query": {"t": "{template}"}, "templates": {"sign_in": ""}}, "templates.sign_in"),
     "templates that are text": ({"query": {"t": "{template}"}, "templates": "s3cret"}, "templates"),
@@ -606,24 +617,28 @@ class TestMistakes:
     def test_all_mistakes_are_told_at_once(self) -> None:
         """Nobody has to start five times to learn of five mistakes."""
         with pytest.raises(ConfigurationError) as caught:
-            least(url="x", method="x", timeout_s="x", parts="x", answers=[{"result": "x"}, 7], reports={})
+            least(url="x", method="x", timeout_s="x", parts="x", answers=[{"result": "x"}, 7, {}], reports={})
 
         said = str(caught.value).removeprefix("http: ").split("; ")
         assert [
-            "method", "url", "answers.0.status", "answers.0.result", "answers.1", "reports.in", "reports.delivered",
-            "reports.id", "reports.state", "timeout_s", "parts",
+            "method", "url", "answers.0.status", "answers.0.result", "answers.1", "answers.2.status",
+            "answers.2.result", "reports.in", "reports.delivered", "reports.id", "reports.state", "timeout_s", "parts",
         ] == [one.partition(": ")[0] for one in said]
 
     def test_a_mistake_says_what_to_write(self) -> None:
         """What can stand there is listed, each placeholder as one writes it."""
         with pytest.raises(ConfigurationError) as caught:
-            least(headers={"x": "{text}"}, query={"q": "{x}"}, reports={**REPORTS, "otherwise": "x"})
+            least(
+                headers={"x": "{text}"}, query={"q": "{x}", "from": "{sender}", "t": "{template}"}, sender="a\nb",
+                templates={"sign_in": ""}, reports={**REPORTS, "otherwise": "x"},
+            )
 
         assert (
             "http: query.q: a placeholder that cannot stand here: write {reference}, {secret}, {sender}, {template}, "
             "{text}, {to}, {to_international}, {to_national}, {validity_s} or {param.<name>}; "
             "headers.x: a placeholder that cannot stand here: write {reference}, {secret}, {to}, {to_international}, "
-            "{to_national} or {validity_s}; reports.otherwise: write sent or failed"
+            "{to_national} or {validity_s}; sender: write one line of text; "
+            "templates.sign_in: write one line of text that is not empty; reports.otherwise: write sent or failed"
         ) == str(caught.value)
 
     def test_an_unknown_option_is_refused(self) -> None:

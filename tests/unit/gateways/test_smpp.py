@@ -1,23 +1,34 @@
-"""The SMPP gateway without a network: its options, what it writes, how it reads receipts."""
+"""The SMPP gateway's options, what it writes, how it reads receipts, and what is sent before the first bind."""
 
 from __future__ import annotations
 
-import importlib.util
+import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib import import_module
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from smpp34 import DeliverSm, SmppError, Tlv, decode
+from support.processes import DEADLINE_S
+from support.smsc.raw import BIND_TRANSCEIVER, RESPONSE, SUBMIT_SM, Pdu, RawSmsc, octets, success
 
+import sms_adapters
 from otp_service.core.errors import ConfigurationError
-from otp_service.core.ports import ConnectedGateway, DeliveryReport, DeliveryState, SmsMessage
+from otp_service.core.ports import (
+    ConnectedGateway,
+    DeliveryReport,
+    DeliveryState,
+    SendOutcome,
+    SendResult,
+    SmsMessage,
+)
 from otp_service.core.sms_length import GSM7_BASIC, GSM7_EXTENSION, segments
-from sms_adapters import smpp
+from sms_adapters import smpp, smpp_pdus
 from sms_adapters.contract import GatewayContract
 from sms_adapters.smpp import SmppGateway
 
@@ -43,8 +54,8 @@ def message(text: str = TEXT, **fields: Any) -> SmsMessage:
 
 def bodies(text: str, **fields: Any) -> list[bytes]:
     """Return what the gateway would submit."""
-    data_coding, parts = smpp._encode(text)
-    return list(smpp._submit_bodies(gateway()._fields, message(text, **fields), data_coding, parts))
+    data_coding, parts = smpp_pdus.encode(text)
+    return list(smpp_pdus.submit_bodies(gateway()._fields, message(text, **fields), data_coding, parts))
 
 
 class TestContract(GatewayContract):
@@ -137,12 +148,11 @@ def test_an_unverified_certificate_is_for_loopback_alone() -> None:
 def test_without_the_library_only_construction_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """The module can be imported without the extra; who configures the gateway is told which extra is missing."""
     monkeypatch.setitem(sys.modules, "smpp34", None)
-    spec = importlib.util.spec_from_file_location("smpp_without_its_library", Path(smpp.__file__))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
+    for name in ("smpp", "smpp_session", "smpp_pdus"):
+        monkeypatch.delitem(sys.modules, f"sms_adapters.{name}")
+        monkeypatch.delattr(sms_adapters, name)
+    module = import_module("sms_adapters.smpp")
+    assert module is not smpp
     with pytest.raises(ConfigurationError, match=r"otp-service\[smpp\]"):
         module.SmppGateway(host="127.0.0.1", system_id="portal", password="s3cret77", sender="Cong DVC")
 
@@ -169,9 +179,9 @@ def test_an_accented_text_goes_as_ucs2() -> None:
 def test_the_gsm_alphabet_is_written_by_its_code_points() -> None:
     """All 137 characters, by the tables of 3GPP TS 23.038: escaped ones take two octets."""
     basic = bytes(code for code in range(128) if code != 0x1B)
-    assert (0, [basic]) == smpp._encode(GSM7_BASIC)
+    assert (0, [basic]) == smpp_pdus.encode(GSM7_BASIC)
     escaped = bytes.fromhex("1b0a 1b14 1b28 1b29 1b2f 1b3c 1b3d 1b3e 1b40 1b65")
-    assert (0, [escaped]) == smpp._encode(GSM7_EXTENSION)
+    assert (0, [escaped]) == smpp_pdus.encode(GSM7_EXTENSION)
 
 
 @pytest.mark.parametrize(("text", "sizes"), [
@@ -204,7 +214,7 @@ def test_parts_carry_a_header_and_only_the_last_asks_for_a_receipt() -> None:
 @given(st.text(alphabet=st.sampled_from(GSM7_BASIC + GSM7_EXTENSION + "ạđ😀\u0301"), max_size=400))
 def test_the_cut_is_the_one_that_was_counted(text: str) -> None:
     """The parts of any text are as many as it is said to take, and together they are the text."""
-    data_coding, parts = smpp._encode(text)
+    data_coding, parts = smpp_pdus.encode(text)
     assert segments(text) == len(parts)
     whole = b"".join(parts)
     assert text == (whole.decode("utf-16-be") if data_coding == 8 else from_gsm7(whole))
@@ -216,13 +226,81 @@ def test_the_cut_is_the_one_that_was_counted(text: str) -> None:
 ])
 def test_the_validity_is_a_relative_time(validity_s: int, written: str) -> None:
     """YYMMDDhhmmss, a tenth of a second, 00 and R; never nothing, which would mean the SMSC's own days."""
-    assert written == smpp._validity(validity_s)
+    assert written == smpp_pdus._validity(validity_s)
 
 
 def test_pauses_double_up_to_the_longest() -> None:
     """Each is cut by up to a half."""
     assert [1.0, 2.0, 4.0, 5.0, 5.0] == list(islice(smpp._pauses(1.0, 5.0, lambda: 1.0), 5))
     assert [0.5, 1.0, 2.0, 2.5, 2.5] == list(islice(smpp._pauses(1.0, 5.0, lambda: 0.0), 5))
+
+
+# -- what is sent before the first bind ----------------------------------------------------------------------------
+
+NOT_BOUND = SendOutcome(SendResult.TEMPORARY, provider_code="not_bound")
+
+
+@asynccontextmanager
+async def binding(answer: Callable[[Pdu], bytes | None] = lambda _: None) -> AsyncIterator[tuple[SmppGateway, RawSmsc]]:
+    """Open a gateway whose SMSC answers the bind as told, by default not at all: the test does."""
+    async def take(_: Sequence[DeliveryReport]) -> None:
+        raise AssertionError("no receipt was sent")
+
+    async with asyncio.timeout(DEADLINE_S), RawSmsc() as smsc:
+        smsc.answers[BIND_TRANSCEIVER] = answer
+        opened = gateway(host="127.0.0.1", port=smsc.port, tls=False)
+        await opened.open(take)
+        try:
+            yield opened, smsc
+        finally:
+            await opened.close()
+
+
+async def test_what_comes_before_the_first_bind_is_sent_after_it() -> None:
+    """A worker that starts with a full queue does not take its gateway for dead: each send waits, and none is lost."""
+    async with binding() as (opened, smsc):
+        sends = [asyncio.create_task(opened.send(message())) for _ in range(3)]
+        bind = await smsc.arrived(BIND_TRANSCEIVER)
+        assert [False] * 3 == [send.done() for send in sends]
+        assert 0 == smsc.waiting(SUBMIT_SM)
+        smsc.write(success(bind) or b"")
+        accepted = SendOutcome(SendResult.ACCEPTED, "m-1", "ESME_ROK")
+        assert [accepted] * 3 == await asyncio.gather(*sends)
+        assert 3 == smsc.waiting(SUBMIT_SM)
+
+
+async def test_what_waits_for_a_first_bind_that_fails_was_not_sent() -> None:
+    """When the connection breaks instead, who waits is told at once: another gateway may be asked safely."""
+    async with binding() as (opened, smsc):
+        send = asyncio.create_task(opened.send(message()))
+        await smsc.arrived(BIND_TRANSCEIVER)
+        assert not send.done()
+        smsc.hang_up()
+        assert NOT_BOUND == await send
+        assert 0 == smsc.waiting(SUBMIT_SM)
+
+
+async def test_what_waits_for_a_first_bind_that_is_refused_learns_why() -> None:
+    """A wrong password is the answer to the first message already."""
+    async with binding(lambda pdu: octets(pdu.command | RESPONSE, pdu.sequence, status=0x0E)) as (opened, smsc):
+        expected = SendOutcome(SendResult.AUTHENTICATION, provider_code="ESME_RINVPASWD")
+        assert expected == await opened.send(message())
+        assert 0 == smsc.waiting(SUBMIT_SM)
+
+
+async def test_nobody_waits_longer_than_his_time_for_the_first_bind() -> None:
+    """An SMSC that says nothing costs a message its time, and the message was not sent."""
+    async with binding() as (opened, smsc):
+        await smsc.arrived(BIND_TRANSCEIVER)
+        opened.timeout_s = 0.01
+        assert NOT_BOUND == await opened.send(message())
+        assert 0 == smsc.waiting(SUBMIT_SM)
+
+
+async def test_nobody_waits_for_a_gateway_that_was_not_opened() -> None:
+    """Without a connection under way there is nothing to wait for."""
+    async with asyncio.timeout(DEADLINE_S):
+        assert NOT_BOUND == await gateway().send(message())
 
 
 # -- receipts ------------------------------------------------------------------------------------------------------
@@ -241,7 +319,7 @@ def receipt(
         "84900000001", "Cong DVC", octets, esm_class=esm_class, data_coding=data_coding,
         tlvs=[Tlv(tag, value) for tag, value in tlvs],
     )
-    return smpp._read_receipt(delivered, smpp._ID_FORMS[id_form])
+    return smpp_pdus._read_receipt(delivered, smpp_pdus.ID_FORMS[id_form])
 
 
 @pytest.mark.parametrize(("number", "word", "state"), [
