@@ -351,7 +351,9 @@ async def sending(
             if account.connected is not None and only in {"", account.name}:
                 await account.connected.open(_taking(house.reports, account, also))
                 stack.push_async_callback(account.connected.close)
-        yield Sender(session, Tokens(house.gateways, lambda: house.keys.secrets.ring), house.metrics, asked)
+        tokens = Tokens(house.gateways, lambda: house.keys.secrets.ring)
+        stack.push_async_callback(tokens.close)
+        yield Sender(session, tokens, house.metrics, asked)
 
 
 def composer(house: House) -> Composer:

@@ -71,6 +71,10 @@ class Tokens:
                 return found
         return token
 
+    async def close(self) -> None:
+        """Let what is being fetched be kept: a token that changes with each fetch would be lost otherwise."""
+        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+
     def _ask(
         self, account: Account, gateway: TokenGateway, exchange: Exchange, not_version: int,
     ) -> asyncio.Task[Token | None]:

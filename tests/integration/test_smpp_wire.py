@@ -627,7 +627,7 @@ class ToSmsc(SmppGateway):
 
 @pytest.mark.usefixtures("logged")
 async def test_a_verification_goes_out_over_the_bind(engine: Engine, smsc: RawSmsc) -> None:
-    """The courier's first message waits for the bind and is counted; its receipt becomes the delivery."""
+    """The courier hands a code over and counts it; the receipt, answered when taken, becomes the delivery."""
     async with asyncio.timeout(DEADLINE_S):
         worker = await engine.worker(adapter=ToSmsc, port=smsc.port)
         account = engine.accounts["fake"]

@@ -369,6 +369,10 @@ BAD: list[tuple[str, Any, dict[str, Any], str]] = [
         SendResult.ACCEPTED, reading.json_object(response.body)["id"].strip(),
     ) if reading.json_object(response.body).get("status") == "ok" and response.status == 200
         else reading.by_status(response.status)), {}, "test_changed_answers_are_read"),
+    ("trusts a line of text", like(parse_response=lambda _, response: SendOutcome(
+        SendResult.ACCEPTED, response.body.removeprefix(b"OK ").decode("latin-1"),
+    ) if response.body.startswith(b"OK ") and response.status == 200 else reading.by_status(response.status)),
+     {"accepted": HttpResponse(200, {}, b"OK m-1")}, "test_changed_answers_are_read"),
     ("no report example", Good, {"reports": ()}, "test_good_reports_are_read"),
     ("refuses its report", Good, {"reports": (replace(REPORTS[0], headers={}),)}, "test_good_reports_are_read"),
     ("reads no report", like(parse_report=lambda *_: []), {}, "test_good_reports_are_read"),

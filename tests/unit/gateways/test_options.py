@@ -13,7 +13,7 @@ from sms_adapters.options import Options
 
 OPTIONS = Options("example")
 SECRET = "s3cret"
-WORD = re.compile("[a-z]{1,8}")
+WORD = re.compile("[A-Za-z]{1,8}")
 
 
 def refusal(read: Callable[..., object], *args: Any, **keywords: Any) -> str:
@@ -111,7 +111,7 @@ def test_a_number_is_the_text_of_its_digits() -> None:
     "", " ", SECRET, "two words", "abc\ndef", "abcdefghi", None, True, 1.5, ["abc"],
 ], ids=repr)
 def test_not_matching(value: object) -> None:
-    """A part that fits is not enough, and true is no word, although it has the letters of one."""
+    """A part that fits is not enough; neither nothing nor true is a word, although Python can write them."""
     assert "example: option: write a word" == refusal(OPTIONS.matching, value, WORD, "write a word")
 
 
