@@ -24,7 +24,6 @@ Source: Infobip documentation: SMS API v3, response status and error codes, and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -44,7 +43,7 @@ from otp_service.core.ports import (
     Supports,
 )
 from sms_adapters.options import Options
-from sms_adapters.reading import by_status, international, json_object, provider_code, provider_id
+from sms_adapters.reading import by_status, international, json_object, provider_code, provider_id, reference
 
 _OFFICIAL_URL = "https://api.infobip.com"
 
@@ -84,7 +83,6 @@ _RESULTS = {
 _TO_HANDSET = 5
 _DELIVERY_UNKNOWN = 29
 
-_REFERENCE = re.compile(r"[A-Za-z0-9-]{1,48}")
 _VALIDITY_MAX_S = 48 * 3600
 
 _options = Options("infobip")
@@ -191,9 +189,7 @@ def _read_report(result: object) -> DeliveryReport | None:
     if message_id is None or state is None:
         return None
     reason = error if _whole(error.get("id")) else status
-    return DeliveryReport(
-        state, message_id, message_id if _REFERENCE.fullmatch(message_id) else None, provider_code(reason.get("name")),
-    )
+    return DeliveryReport(state, message_id, reference(message_id), provider_code(reason.get("name")))
 
 
 def _state(group: int | None, number: int | None) -> DeliveryState | None:

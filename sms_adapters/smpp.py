@@ -154,6 +154,8 @@ class SmppGateway:
         task, self._task = self._task, None
         session, self._session = self._session, None
         self._absent = _NOT_BOUND
+        # No first bind comes any more: who waits for it hears so now.
+        self._tried.set()
         if session is not None:
             await session.unbind()
         if task is not None:

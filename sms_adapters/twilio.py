@@ -45,7 +45,7 @@ from otp_service.core.ports import (
     Supports,
 )
 from sms_adapters.options import Options
-from sms_adapters.reading import by_status, json_object, provider_code
+from sms_adapters.reading import by_status, json_object, provider_code, reference
 
 _OFFICIAL_URL = "https://api.twilio.com"
 
@@ -125,7 +125,6 @@ _STATES = {
 _INCOMING = frozenset({"receiving", "received"})
 
 _MESSAGE_SID = re.compile(r"(SM|MM)[0-9A-Fa-f]{32}")
-_REFERENCE = re.compile(r"[A-Za-z0-9-]{1,48}")
 _VALIDITY_MAX_S = 36_000
 _FIELDS_MAX = 200
 
@@ -266,11 +265,8 @@ def _read_report(sid: object, status: object, code: object, query: Mapping[str, 
         return None
     if not isinstance(status, str) or status not in _STATES:
         return None
-    reference = query.get("reference", "")
-    return DeliveryReport(
-        _STATES[status], sid, reference if _REFERENCE.fullmatch(reference) else None,
-        provider_code(code) or provider_code(status),
-    )
+    ours = reference(query.get("reference"))
+    return DeliveryReport(_STATES[status], sid, ours, provider_code(code) or provider_code(status))
 
 
 # -- options -------------------------------------------------------------------------------------------------------

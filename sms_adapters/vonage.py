@@ -25,7 +25,6 @@ Source: Vonage developer documentation: SMS API reference, troubleshooting, deli
 from __future__ import annotations
 
 import hmac
-import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import replace
@@ -46,7 +45,7 @@ from otp_service.core.ports import (
 )
 from otp_service.core.sms_length import is_gsm7
 from sms_adapters.options import Options
-from sms_adapters.reading import by_status, international, json_object, provider_code, provider_id
+from sms_adapters.reading import by_status, international, json_object, provider_code, provider_id, reference
 
 _OFFICIAL_URL = "https://rest.nexmo.com"
 
@@ -81,7 +80,6 @@ _STATES = {
     "expired": DeliveryState.FAILED, "failed": DeliveryState.FAILED, "rejected": DeliveryState.FAILED,
 }
 
-_REFERENCE = re.compile(r"[A-Za-z0-9-]{1,48}")
 _TTL_MIN_MS, _TTL_MAX_MS = 20_000, 604_800_000
 _CALLBACK_MAX = 100
 _FIELDS_MAX = 200
@@ -169,13 +167,11 @@ class VonageGateway:
         status, code = fields.get("status", ""), fields.get("err-code", "")
         if "text" in fields and not status:
             return []  # somebody's SMS to us
-        message_id, reference = provider_id(fields.get("messageId")), fields.get("client-ref", "")
+        message_id, ours = provider_id(fields.get("messageId")), reference(fields.get("client-ref"))
         if message_id is None or status not in _STATES:
             raise ReportUnreadable("no messageId, or a status that is not one of theirs")
-        return [DeliveryReport(
-            _STATES[status], message_id, reference if _REFERENCE.fullmatch(reference) else None,
-            provider_code(status if code == "0" else code) or status,
-        )]
+        shown = provider_code(status if code == "0" else code) or status
+        return [DeliveryReport(_STATES[status], message_id, ours, shown)]
 
     def _is_signed(self, fields: Mapping[str, str]) -> bool:
         signed = "".join(

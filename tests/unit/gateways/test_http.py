@@ -210,6 +210,29 @@ class TestRequest:
         assert {"a": [text], "b c": [text]} == parse_qs(parts.query, keep_blank_values=True)
         assert b"" == request.body
 
+    @pytest.mark.parametrize(("path", "first", "second"), [
+        ("/{param.a}/send", ".", ""), ("/{param.a}/send", "..", ""), ("/v1/{param.a}", "..", ""),
+        ("/{param.a}{param.b}", ".", "."), ("/.{param.a}", ".", ""), ("/.{param.a}", "", ""),
+        ("/%2e{param.a}/send", ".", ""), ("/../{param.a}/", ".", ""),
+    ])
+    def test_a_value_cannot_climb_the_path(self, path: str, first: str, second: str) -> None:
+        """Dots are not escaped: a value that makes a segment of them would ask another path, so it is refused."""
+        gateway = least(url=f"https://sms.example.vn{path}?b={{param.b}}")
+        message = replace(MESSAGE, params=(("a", first), ("b", second)))
+
+        assert SendOutcome(SendResult.TEMPLATE_REJECTED, provider_code="unfit") == gateway.build_request(message)
+
+    @pytest.mark.parametrize(("path", "value", "url"), [
+        ("/{param.a}", "...", "/..."), ("/{param.a}", "1.5", "/1.5"), ("/v{param.a}/", ".", "/v./"),
+        ("/{param.a}", "../..", "/..%2F.."), ("/{param.a}", "%2e%2e", "/%252e%252e"), ("/../{param.a}", "1", "/../1"),
+        ("/send?a=/{param.a}", "..", "/send?a=/.."), ("?a=/{param.a}/", "..", "?a=/../"),
+    ])
+    def test_other_dots_stay(self, path: str, value: str, url: str) -> None:
+        """Dots beside other characters, in the query, or in the description itself do no harm."""
+        gateway = least(url=f"https://sms.example.vn{path}")
+
+        assert f"https://sms.example.vn{url}" == built(gateway, replace(MESSAGE, params=(("a", value),))).url
+
     def test_a_query_alone(self) -> None:
         """GET: everything stands in the URL."""
         gateway = least(method="GET", form=None, query={"to": "{to_national}", "text": "{text}", "i": "{reference}"})

@@ -297,6 +297,19 @@ async def test_nobody_waits_longer_than_his_time_for_the_first_bind() -> None:
         assert 0 == smsc.waiting(SUBMIT_SM)
 
 
+async def test_who_waits_for_the_first_bind_is_told_when_the_gateway_closes() -> None:
+    """A worker that stops before the first bind does not hold its messages until their time is over."""
+    async with binding() as (opened, smsc):
+        send = asyncio.create_task(opened.send(message()))
+        await smsc.arrived(BIND_TRANSCEIVER)
+        assert not send.done()
+        await opened.close()
+        await asyncio.sleep(0)
+        assert send.done()
+        assert NOT_BOUND == send.result()
+        assert 0 == smsc.waiting(SUBMIT_SM)
+
+
 async def test_nobody_waits_for_a_gateway_that_was_not_opened() -> None:
     """Without a connection under way there is nothing to wait for: the answer comes at once."""
     send = asyncio.create_task(gateway().send(message()))
