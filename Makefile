@@ -6,6 +6,8 @@ DATA_DIR ?= .data
 export PORT DATA_DIR
 # What is meant for another project must not be found before what is installed here.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# Tests and measurements have stores of their own, and must never work on the one that DATA_DIR names.
+alone := env -u DATA_DIR -u PORT
 
 requirements := config/requirements
 # Where the SMSC simulator of the tests is installed, from its package in tests/support/smsc.
@@ -27,7 +29,7 @@ run: .venv/run.stamp ## start the demo on http://127.0.0.1:8080 (PORT and DATA_D
 	@exec .venv/bin/otp-service demo
 
 test: .venv/test.stamp $(smsc)/stamp ## run every test
-	@$(python) -m pytest
+	@$(alone) $(python) -m pytest
 
 check: .venv/test.stamp ## ruff, mypy --strict, the floors, and whether the pinned versions fit together
 	@.venv/bin/ruff check
@@ -36,7 +38,7 @@ check: .venv/test.stamp ## ruff, mypy --strict, the floors, and whether the pinn
 	@$(python) -m pip --disable-pip-version-check check
 
 bench: .venv/test.stamp ## measure the budgets and print their table
-	@$(python) tests/bench/run.py
+	@$(alone) $(python) tests/bench/run.py
 
 # The tool that writes the locks has an environment of its own: it is no part of what it locks.
 lock: ## pin the dependencies again (UPGRADE=--upgrade takes the newest)

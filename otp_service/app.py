@@ -20,11 +20,12 @@ from secrets import token_hex
 import aiohttp
 
 from otp_service import plugins
+from otp_service.accounts_from_settings import make_accounts
 from otp_service.core.client import ClientRegistry
 from otp_service.core.errors import ConfigurationError, StoreUnavailable
 from otp_service.core.messages import Catalogue
-from otp_service.core.ports import DeliveryReport, Gateway, HttpRequest, OwnershipSource
-from otp_service.delivery.accounts import TEST_ACCOUNT, Account, Accounts, Pace
+from otp_service.core.ports import DeliveryReport, HttpRequest, OwnershipSource
+from otp_service.delivery.accounts import TEST_ACCOUNT, Account, Accounts
 from otp_service.delivery.composer import Composer
 from otp_service.delivery.courier import Courier, SendPolicy
 from otp_service.delivery.deadlines import DeadlineWorker
@@ -37,7 +38,7 @@ from otp_service.delivery.tokens import Tokens
 from otp_service.key_file import KeyFile
 from otp_service.process import begin_work, listen, running, signalled
 from otp_service.service import VerificationService
-from otp_service.settings import GatewaySection, Settings, adapter_of
+from otp_service.settings import Settings
 from otp_service.storage import scripts
 from otp_service.storage.client import StoreClient, connect, translated
 from otp_service.storage.embedded import EmbeddedServer
@@ -145,43 +146,6 @@ async def opened(settings: Settings, kind: str = "", *, trying: str = "") -> Asy
             settings, store, url, service, clients, catalogue, metrics, keys, gateways, Accounts(accounts, gateways),
             reports,
         )
-
-
-def make_accounts(settings: Settings, *, trying: str = "") -> list[Account]:
-    """
-    Make every gateway that a route names, and the one that is tried out.
-
-    Raises ConfigurationError, which names the account.
-    """
-    names = dict.fromkeys((*settings.route_book().gateways, *([trying] if trying else [])))
-    return [_account(name, settings.gateways.get(name), trying=name == trying) for name in names]
-
-
-def _account(name: str, section: GatewaySection | None, *, trying: bool = False) -> Account:
-    adapter, options = adapter_of(name, section)
-    try:
-        gateway: Gateway = plugins.make(plugins.GATEWAYS, adapter, options)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"gateways.{name}: {error}") from error
-    section = section or GatewaySection()
-    if getattr(gateway, "experimental", False) and not (section.accept_experimental or trying):
-        raise ConfigurationError(
-            f"gateways.{name}: the contract of {gateway.name} is known from integrators' code alone; try it with "
-            f"otp-service send-test, then set accept_experimental = true"
-        )
-    account = Account(
-        name, gateway, concurrency=section.concurrency,
-        pace=Pace(section.rate, section.burst) if section.rate else None,
-        report_secret=section.report_secret, report_networks=section.report_networks,
-        poll_reports=section.poll_reports,
-    )
-    for wanted, supported, setting in (
-        (account.report_secret, account.supports.callback, "report_secret"),
-        (account.poll_reports, account.supports.polling, "poll_reports"),
-    ):
-        if wanted and not supported:
-            raise ConfigurationError(f"gateways.{name}.{setting}: {gateway.name} gives no such delivery reports")
-    return account
 
 
 async def _keep_alive(server: EmbeddedServer) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
 
 from redis.exceptions import ResponseError
 
+from otp_service import plugins
 from otp_service.app import House, opened
 from otp_service.core.errors import ConfigurationError, StoreUnavailable
 from otp_service.core.ports import ConnectedGateway
 from otp_service.delivery.accounts import TEST_ACCOUNT
-from otp_service.settings import Settings
+from otp_service.plugins import listed
+from otp_service.settings import Settings, adapter_of
 from otp_service.storage.client import translated
 
 _SKEW_WARN_S = 2.0
@@ -28,7 +35,7 @@ class Finding:
 
 async def examine(settings: Settings) -> list[Finding]:
     """Check everything that starting the service needs, and what makes it durable."""
-    findings = [*_readiness(settings), *_clients(settings)]
+    findings = [*_readiness(settings), *_clients(settings), *account_warnings(settings)]
     try:
         async with opened(settings) as house:
             findings.append(Finding("ok", "ownership", f"source {settings.ownership.source}"))
@@ -38,7 +45,7 @@ async def examine(settings: Settings) -> list[Finding]:
     except (ConfigurationError, StoreUnavailable) as error:
         where = settings.store.url or f"embedded in {settings.store.data_dir}"
         hint = f" (store.url: {where.rpartition('@')[2]})" if isinstance(error, StoreUnavailable) else ""
-        findings.append(Finding("FAIL", "start", f"{error}{hint}"))
+        findings += [Finding("FAIL", "start", line) for line in f"{error}{hint}".splitlines()]
     return findings
 
 
@@ -64,6 +71,93 @@ def _clients(settings: Settings) -> list[Finding]:
     if expired:
         return [Finding("warn", "clients", f"without a live key: {', '.join(expired)}")]
     return [Finding("ok", "clients", f"{len(settings.portals)} with live keys")]
+
+
+def account_warnings(settings: Settings) -> list[Finding]:
+    """Say what the accounts' settings will lead to, though each adapter takes its options."""
+    texts = []
+    used = settings.route_book().gateways
+    for name, section in settings.gateways.items():
+        if name not in used:
+            texts.append(f"{name} is in no route: nothing is sent through it")
+            continue
+        _, options = adapter_of(name, section)
+        expected = f"{settings.server.public_url}/v1/delivery-reports/{name}/"
+        texts += [f"{name}: {text}" for text in (
+            *_plain_http(section.adapter or name, options),
+            *_wrong_callback(options.get("callback_url"), expected, section.report_secret),
+            *_templates(options.get("templates"), *_template_keys(settings, name)),
+        )]
+    return [Finding("warn", "gateway", text) for text in texts]
+
+
+def _plain_http(adapter: str, options: Mapping[str, Any]) -> list[str]:
+    """Tell of an address, given or the adapter's own, that is neither encrypted nor on this machine."""
+    url = options.get("url")
+    if url is None:
+        try:
+            known = plugins.option_parameters(plugins.find(plugins.GATEWAYS, adapter)) or {}
+        except ConfigurationError:  # starting tells it
+            return []
+        url = known["url"].default if "url" in known else None
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
+        host = parts.hostname or ""
+    except ValueError:  # no URL: the adapter refuses it
+        return []
+    if parts.scheme != "http" or _loopback(host):
+        return []
+    return [f"url is plain HTTP to {host}: password and codes travel in clear; use https, a private line or a tunnel"]
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _wrong_callback(given: object, expected: str, secret: str) -> list[str]:
+    """Compare the address that the provider is told with ours; the secret, also a wrong one, stays untold."""
+    if not isinstance(given, str) or not given:
+        return []
+    if not secret:
+        return ["callback_url is set, but report_secret is empty: every report is refused"]
+    base, account, _ = expected.rsplit("/", 2)
+    # Whatever is too short has empty parts in front.
+    told = ["", "", *given.partition("?")[0].rsplit("/", 2)][-3:]
+    wrong = [what for what, one, right in zip(
+        ("what stands before the account", "the account", "the secret"), told, (base, account, secret), strict=True,
+    ) if one != right]
+    differ = "differ" if len(wrong) > 1 else "differs"
+    return [f"callback_url is not {expected}<report_secret>: {listed(wrong)} {differ}"] if wrong else []
+
+
+def _template_keys(settings: Settings, account: str) -> tuple[set[str], set[str]]:
+    """Return every template key there is, and those of the SMS that routes bring to an account."""
+    texts = settings.messages[settings.service.default_locale].get("sms")
+    known = set(texts) if isinstance(texts, dict) else set()
+    purposes = {
+        purpose for purpose in settings.purposes for route in settings.routes
+        if (not route.purposes or purpose in route.purposes) and any(account in tier for tier in route.tiers)
+    }
+    return known, {purpose if purpose in known else "default" for purpose in purposes}
+
+
+def _templates(given: object, known: set[str], sent: set[str]) -> list[str]:
+    """Compare the registered templates with the texts; from the environment they come as JSON."""
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except ValueError:  # the adapter refuses it
+            return []
+    if not isinstance(given, dict):
+        return []
+    strange, missing = sorted(set(given) - known), sorted(sent - set(given))
+    return [
+        *([f"templates has {listed(strange)}, no [sms.*] of config/messages/*.toml"] if strange else []),
+        *([f"templates has none for {listed(missing)}: it refuses these SMS"] if missing else []),
+    ]
 
 
 def _keys(house: House) -> list[Finding]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from otp_service import plugins
+from otp_service.accounts_from_settings import make_account
 from otp_service.app import House, composer, opened, sending
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.phone import carrier_hint
@@ -58,27 +59,58 @@ def _installed(name: str) -> Installed:
         return Installed(name, problem=str(error))
     supports = getattr(kind, "supports", None)
     return Installed(
-        name, bool(kind.real), supports if isinstance(supports, Supports) else Supports(),
+        name, getattr(kind, "real", False) is True, supports if isinstance(supports, Supports) else Supports(),
         str(getattr(kind, "contract", "")), bool(getattr(kind, "experimental", False)),
         connected=hasattr(kind, "open"), tokens=hasattr(kind, "build_token_request"),
     )
 
 
-def uses(settings: Settings) -> list[tuple[str, str, str, str]]:
-    """Return the accounts in use: name, adapter, the routes that name it, and how its deliveries become known."""
-    rows = []
-    for name in settings.route_book().gateways:
-        section = settings.gateways.get(name)
-        adapter, _ = adapter_of(name, section)
-        kind = _installed(adapter)
-        told = [
-            *(["connection"] if kind.connected else []), *(["callback"] if section and section.report_secret else []),
-            *(["polling"] if section and section.poll_reports else []),
-        ]
-        if kind.problem:
-            adapter += " (not to be had)"
-        rows.append((name, adapter, "\n".join(_routes_of(settings, name)), ", ".join(told) or "no"))
-    return rows
+@dataclass(frozen=True, slots=True)
+class Use:
+    """
+    An account of the settings.
+
+    Attributes:
+        name: its name.
+        adapter: its adapter's.
+        routes: the routes that name it; none when it is not used.
+        reports: how its deliveries become known.
+        problem: what keeps it, and so the service, from starting; empty when nothing does, or it is not used.
+    """
+
+    name: str
+    adapter: str
+    routes: tuple[str, ...] = ()
+    reports: str = "no"
+    problem: str = ""
+
+    @property
+    def state(self) -> str:
+        """Say in short how it stands."""
+        return self.problem or ("ok" if self.routes else "not used")
+
+
+def uses(settings: Settings) -> list[Use]:
+    """Return the accounts: those in use in the order of the routes, then those that no route names."""
+    names = dict.fromkeys((*settings.route_book().gateways, *settings.gateways))
+    return [_use(settings, name) for name in names]
+
+
+def _use(settings: Settings, name: str) -> Use:
+    section = settings.gateways.get(name)
+    adapter, _ = adapter_of(name, section)
+    routes = tuple(_routes_of(settings, name))
+    told = [*(["callback"] if section and section.report_secret else []),
+            *(["polling"] if section and section.poll_reports else [])]
+    problem = ""
+    if routes:
+        try:
+            account = make_account(name, section)
+        except ConfigurationError as error:
+            problem = "\n".join(line.removeprefix(f"gateways.{name}: ") for line in str(error).splitlines())
+        else:
+            told = ["connection", *told] if account.connected else told
+    return Use(name, adapter, routes, ", ".join(told) or "no", problem)
 
 
 def _routes_of(settings: Settings, name: str) -> list[str]:
@@ -96,7 +128,7 @@ async def send_test(
     settings: Settings, phone: str, *, gateway: str = "", purpose: str = "", wait_s: float = 0.0,
 ) -> AsyncIterator[tuple[str, str]]:
     """
-    Send one message and tell each step: (step, what happened), the last step being ``result``.
+    Send one message and tell each step: (step, what happened), the last being ``result``: ``taken``, or another.
 
     Args:
         settings: the settings in force.
@@ -128,10 +160,14 @@ async def send_test(
             for request in asked:
                 yield "request", _request(request)
             yield "answer", _answer(outcome, loop.time() - began)
-            if outcome.taken and wait_s:
-                async for step in _delivery(account, outcome, sender, heard, wait_s):
-                    yield step
-        yield "result", "taken" if outcome.taken else f"not taken: {outcome.result.value}"
+            delivery = outcome.delivery if outcome.taken else None
+            if delivery is not None:
+                yield "delivery", f"{delivery.value}, with the answer"
+            if outcome.taken and wait_s and delivery in {None, DeliveryState.SENT}:
+                async for news in _delivery(account, outcome, sender, heard, wait_s):
+                    delivery = news.state or delivery
+                    yield "delivery", news.text
+        yield "result", _result(outcome, delivery)
 
 
 def _message(house: House, phone: str, purpose: str, reference: str) -> SmsMessage:
@@ -157,14 +193,26 @@ def _answer(outcome: SendOutcome, seconds: float) -> str:
     return f"{', '.join(said)} ({seconds * 1000:.0f} ms)"
 
 
+def _result(outcome: SendOutcome, delivery: DeliveryState | None) -> str:
+    if not outcome.taken:
+        return f"not taken: {outcome.result.value}"
+    return "taken, delivery failed" if delivery is DeliveryState.FAILED else "taken"
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    text: str
+    state: DeliveryState | None = None
+
+
 async def _delivery(
     account: Account, outcome: SendOutcome, sender: Sender, heard: asyncio.Queue[DeliveryReport], wait_s: float,
-) -> AsyncIterator[tuple[str, str]]:
+) -> AsyncIterator[_News]:
     """Tell what becomes of the message, as far as this process can learn it."""
     gateway = account.gateway
     polls = isinstance(gateway, PollingGateway) and outcome.provider_id is not None
     if not polls and not isinstance(gateway, ConnectedGateway):
-        yield "delivery", "the provider calls the running service back; this command cannot hear it"
+        yield _News("the provider calls the running service back; this command cannot hear it")
         return
     deadline = asyncio.get_running_loop().time() + wait_s
     while (left := deadline - asyncio.get_running_loop().time()) > 0:
@@ -174,10 +222,10 @@ async def _delivery(
         except TimeoutError:
             found = await _poll(account, gateway, outcome.provider_id, sender) if polls else []
         for report in found:
-            yield "delivery", f"{report.state.value}, code {report.provider_code}"
+            yield _News(f"{report.state.value}, code {report.provider_code}", report.state)
             if report.state is not DeliveryState.SENT:
                 return
-    yield "delivery", f"no news within {wait_s:g} s"
+    yield _News(f"no news within {wait_s:g} s")
 
 
 async def _poll(account: Account, gateway: Any, provider_id: str | None, sender: Sender) -> list[DeliveryReport]:

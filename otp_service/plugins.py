@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -42,10 +43,55 @@ def make(group: str, name: str, options: Mapping[str, Any]) -> Any:
     Raises ConfigurationError when there is none of that name or it does not take these options.
     """
     kind = find(group, name)
+    _check_names(name, kind, options)
     try:
         return kind(**options)
-    except TypeError as error:
-        raise ConfigurationError(f"{name} does not take its options {sorted(options)}: {error}") from error
+    except ConfigurationError:
+        raise
+    except Exception as error:  # noqa: BLE001 - anybody's constructor: whatever it raises, its account is told
+        failed = type(error).__name__
+    # Raised here, not above: what the constructor said may hold a secret, and a chained error would show it.
+    raise ConfigurationError(f"{name} cannot be made of its options: {failed} in its constructor")
+
+
+def option_parameters(kind: Any) -> dict[str, inspect.Parameter] | None:
+    """
+    Return the constructor's arguments that are options; None when it does not say or takes any.
+
+    Clocks and the like, which only tests give, are none: a setting cannot be a function.
+    """
+    try:
+        parameters = inspect.signature(kind).parameters
+    except (TypeError, ValueError):
+        return None
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+        return None
+    by_name = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+    return {
+        name: one for name, one in parameters.items()
+        if one.kind in by_name and (one.default is inspect.Parameter.empty or not callable(one.default))
+    }
+
+
+def _check_names(name: str, kind: Any, options: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError with every option that is missing and every one that is not there."""
+    known = option_parameters(kind)
+    if known is None:
+        return
+    needed = [one for one, parameter in known.items() if parameter.default is inspect.Parameter.empty]
+    problems = []
+    if missing := [one for one in needed if one not in options]:
+        problems.append(f"needs {listed(missing)}")
+    if strange := sorted(set(options) - set(known)):
+        there = f"it has {', '.join(known)}" if known else "it takes none"
+        problems.append(f"has no option {', '.join(map(repr, strange))}; {there}")
+    if problems:
+        raise ConfigurationError(f"{name} {', and '.join(problems)}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Write names as a sentence does: ``a, b and c``."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _find(group: str, name: str) -> Any:

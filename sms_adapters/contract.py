@@ -155,14 +155,17 @@ class GatewayContract:
             f"supports.callback is {supports.callback}, but parse_report is {'there' if reports else 'missing'}: "
             "change one of them, or set self.supports in the constructor where an option decides"
         )
-        polls = any(hasattr(gateway, member) for member in ("build_poll", "parse_poll", "poll_batch"))
+        members = ("build_poll", "parse_poll", "poll_batch")
+        missing = [member for member in members if not hasattr(gateway, member)]
+        polls = not missing
+        assert polls or len(missing) == len(members), (
+            f"an adapter that can be asked needs all of build_poll, parse_poll and poll_batch: {' and '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing"
+        )
         assert supports.polling == polls or (by_options and polls), (
             f"supports.polling is {supports.polling}, but build_poll, parse_poll and poll_batch are "
             f"{'there' if polls else 'missing'}: change one of them, or set self.supports in the constructor where an "
             "option decides"
-        )
-        assert not polls or isinstance(gateway, PollingGateway), (
-            "an adapter that can be asked needs all of build_poll, parse_poll and poll_batch"
         )
 
     # -- what it sends ---------------------------------------------------------------------------------------------

@@ -64,7 +64,8 @@ _RESULTS = {
     14: SendResult.BLOCKED,
     15: SendResult.TEMPORARY,           # expired
     17: SendResult.BALANCE,             # the package has expired
-    18: SendResult.AUTHENTICATION,      # a trial account, and a number that is not on its list
+    # It says nothing against the account: one number must not shift every share.
+    18: SendResult.BLOCKED,             # a trial account, and a number that is not on its list
     19: SendResult.WRONG_NETWORK,       # no route
     # One number got too many: it says nothing against the gateway, and another one may still carry the message.
     20: SendResult.BLOCKED,

@@ -16,12 +16,14 @@ SMPP 3.4: one TCP or TLS connection to a carrier's SMSC, bound as transceiver, t
 Rules that are not in the PDUs:
 
 * At most ``window`` submits wait for their answer; one that finds no place within its time was not sent.
-* ``ESME_RTHROTTLED`` and ``ESME_RMSGQFUL`` speak of the bind, not of the message: it rests for ``throttle_pause_s``,
-  and who wants to send meanwhile is told so at once.
+* ``ESME_RTHROTTLED`` speaks of the bind, not of the message: it rests for ``throttle_pause_s``, and who wants to send
+  meanwhile is told so at once.  ``ESME_RMSGQFUL`` may be one subscriber's full inbox: it refuses that message alone,
+  which may be tried again.
 * A text of several parts asks for the receipt of the last part alone: a message has one id and one state with us, the
   parts travel in order, and a phone shows the text when it is complete.
 * A receipt may come before the answer to its submit; it is handed on as it comes.  It is answered when it has been
-  taken; when that fails, with a temporary error, so that the SMSC repeats it.
+  taken; when that fails, with a temporary error, so that the SMSC repeats it.  Those that cannot be used are counted,
+  and at most one line in ten seconds says so.
 * There is no id for duplicates: a second hand-over is a second SMS.
 
 The library ``smpp34`` writes ``submit_sm`` and reads ``deliver_sm``.  The client of its 1.5.0 is not used: it knows no
@@ -46,7 +48,7 @@ from otp_service.core.errors import ConfigurationError
 from otp_service.core.ports import SendOutcome, SendResult, SmsMessage, Supports
 from sms_adapters import smpp_pdus as pdus
 from sms_adapters.options import Options
-from sms_adapters.smpp_session import Lost, OnReports, Refused, Session
+from sms_adapters.smpp_session import Lost, OnReports, Refused, Session, Unused
 
 #: An answer within this share of ``timeout_s``, so that the sender hears ours before it gives up by itself.
 _SHARE = 0.95
@@ -79,7 +81,7 @@ class SmppGateway:
         window: submits that may wait for their answers at once.
         enquire_link_s: seconds between signs of life.
         reconnect_min_s, reconnect_max_s: the first and the longest pause before the next attempt to connect.
-        throttle_pause_s: seconds the whole bind rests when the SMSC throttles.
+        throttle_pause_s: seconds the whole bind rests after ``ESME_RTHROTTLED``.
         id_form: how receipts in text form write message ids: ``same`` as the answer to the submit, ``hex`` where that
             is decimal, ``decimal`` where that is hexadecimal; in the last two all ids are given on in decimal.
         timeout_s: seconds for one message with all its parts, for a bind, and for the answer to a sign of life.
@@ -137,6 +139,7 @@ class SmppGateway:
             raise _options.wrong("id_form", f"write one of {', '.join(pdus.ID_FORMS)}")
         self._id_form = pdus.ID_FORMS[id_form]
         self._clock = clock
+        self._unused = Unused(clock)
         self._rests_until = clock()
         self._absent = _NOT_BOUND
         self._session: Session | None = None
@@ -261,7 +264,7 @@ class SmppGateway:
             reader, writer = await asyncio.open_connection(
                 self._host, self._port, ssl=self._tls, server_hostname=self._server_name
             )
-        session = Session(reader, writer, on_reports, self._id_form, self.timeout_s)
+        session = Session(reader, writer, on_reports, self._id_form, self.timeout_s, self._unused)
         try:
             await session.bind(self._bind)
             _log.info("smpp: bound to %s", self._host)

@@ -6,7 +6,6 @@ Nothing here does I/O.  Source: see ``sms_adapters/smpp.py``.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +23,6 @@ except ModuleNotFoundError:  # an extra: the gateway's constructor says which
     INSTALLED = False
 else:
     INSTALLED = True
-
-_log = logging.getLogger(__name__)
 
 # -- numbers of the standard ---------------------------------------------------------------------------------------
 
@@ -66,7 +63,7 @@ _STATUSES: Mapping[int, tuple[str, SendResult]] = {
     0x0F: ("ESME_RINVSYSID", SendResult.AUTHENTICATION),
     0x11: ("ESME_RCANCELFAIL", SendResult.UNKNOWN),
     0x13: ("ESME_RREPLACEFAIL", SendResult.UNKNOWN),
-    0x14: ("ESME_RMSGQFUL", SendResult.THROTTLED),
+    0x14: ("ESME_RMSGQFUL", SendResult.TEMPORARY),  # often the inbox of one subscriber
     0x15: ("ESME_RINVSERTYP", SendResult.SENDER_REJECTED),
     0x33: ("ESME_RINVNUMDESTS", SendResult.UNKNOWN),
     0x34: ("ESME_RINVDLNAME", SendResult.UNKNOWN),
@@ -122,6 +119,10 @@ class Pdu(NamedTuple):
 
 class Unreadable(Exception):
     """A PDU is not what the standard says."""
+
+
+class SaysNothing(Exception):
+    """A receipt names no message, or no state that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +252,7 @@ _FIELD = re.compile(r"(?:^|\s)(id|stat|err)\s*:\s*(\S+)", re.IGNORECASE)
 
 
 def read_delivery(octets: bytes, id_form: IdForm) -> DeliveryReport | None:
-    """Read a whole deliver_sm; None when it is no receipt, or one that says nothing.  Raises Unreadable."""
+    """Read a whole deliver_sm; None when it is no receipt.  Raises Unreadable, SaysNothing."""
     try:
         delivered = decode(octets)
     except SmppError as error:
@@ -261,9 +262,9 @@ def read_delivery(octets: bytes, id_form: IdForm) -> DeliveryReport | None:
 
 def _read_receipt(delivered: DeliverSm, id_form: IdForm) -> DeliveryReport | None:
     """
-    Read a receipt; None for an incoming SMS, and for a receipt that names no message or no state.
+    Read a receipt; None for an incoming SMS.
 
-    Only esm_class or the SMSC's own parameter make a receipt: a citizen's SMS may look like one.
+    Only esm_class or the SMSC's own parameter make a receipt: a citizen's SMS may look like one.  Raises SaysNothing.
     """
     parameters = {tlv.tag: bytes(tlv.value) for tlv in delivered.tlvs}
     kind = delivered.esm_class & _KIND
@@ -279,8 +280,7 @@ def _read_receipt(delivered: DeliverSm, id_form: IdForm) -> DeliveryReport | Non
     word = _STATE_NUMBERS.get(int.from_bytes(parameters.get(_MESSAGE_STATE, b"")), fields.get("stat", "").upper())
     state = _STATES.get(word)
     if message_id is None or state is None:
-        _log.warning("smpp: a receipt names no message or no known state")
-        return None
+        raise SaysNothing
     if kind == _INTERMEDIATE and state is DeliveryState.FAILED:
         state = DeliveryState.SENT
     error = fields.get("err", "").lstrip("0") or parameters.get(_NETWORK_ERROR_CODE, b"").hex()

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Final
 
 from otp_service.core.ports import DeliveryReport, SendResult
@@ -25,6 +26,9 @@ _GOODBYE_S: Final = 2.0
 #: Receipts that wait to be handed on, and how many go in one call.
 _REPORTS_WAITING: Final = 1000
 _REPORTS_AT_ONCE: Final = 100
+
+#: Seconds between two lines about receipts that could not be used: an SMSC may send any number of them.
+_WARNING_EVERY_S: Final = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +47,29 @@ class Refused(Exception):
         self.result = result if result is SendResult.AUTHENTICATION else SendResult.TEMPORARY
 
 
+class Unused:
+    """
+    Counts receipts that could not be used, and warns of them with their number, but not of each.
+
+    Args:
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._count = 0
+        self._silent_until = -inf
+
+    def add(self, why: str) -> None:
+        """Count one; those that come too soon after a warning stand in the next."""
+        self._count += 1
+        now = self._clock()
+        if now >= self._silent_until:
+            _log.warning("smpp: receipts that could not be used: %d; the last one %s", self._count, why)
+            self._count = 0
+            self._silent_until = now + _WARNING_EVERY_S
+
+
 class Session:
     """
     One connection: requests with their answers, what the SMSC asks, signs of life.
@@ -53,13 +80,14 @@ class Session:
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_reports: OnReports, id_form: pdus.IdForm,
-        answer_s: float,
+        answer_s: float, unused: Unused,
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._on_reports = on_reports
         self._id_form = id_form
         self._answer_s = answer_s
+        self._unused = unused
         self._sequence = 0
         self._waiting: dict[int, asyncio.Future[pdus.Pdu]] = {}
         self._reports: asyncio.Queue[tuple[int, DeliveryReport]] = asyncio.Queue(_REPORTS_WAITING)
@@ -171,8 +199,12 @@ class Session:
         try:
             report = pdus.read_delivery(pdu.octets, self._id_form)
         except pdus.Unreadable:
-            _log.warning("smpp: a deliver_sm cannot be read")
+            self._unused.add("cannot be read")
             self._answer_delivery(pdu.sequence, pdus.NEVER_AGAIN)
+            return
+        except pdus.SaysNothing:
+            self._unused.add("names no message or no known state")
+            self._answer_delivery(pdu.sequence, pdus.OK)
             return
         if report is None:
             self._answer_delivery(pdu.sequence, pdus.OK)

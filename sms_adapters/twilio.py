@@ -50,6 +50,7 @@ from sms_adapters.reading import by_status, json_object, provider_code, referenc
 _OFFICIAL_URL = "https://api.twilio.com"
 
 #: Their codes.  Those from 30000 come mostly with reports; a message that failed at once carries them too.
+#: What is about one number or one message is no refusal of the account: that would shift every share.
 _RESULTS = {
     "20003": SendResult.AUTHENTICATION,
     "20005": SendResult.AUTHENTICATION,     # the account is not active
@@ -64,15 +65,14 @@ _RESULTS = {
     "21265": SendResult.INVALID_NUMBER,     # a short code
     "21266": SendResult.INVALID_NUMBER,     # to and from are the same
     "21268": SendResult.INVALID_NUMBER,     # an information service
-    # Our account may not send to this country: each of its messages would be refused alike.
-    "21408": SendResult.AUTHENTICATION,
+    "21408": SendResult.BLOCKED,            # our account may not send to this number's country
     "21602": SendResult.TEMPLATE_REJECTED,  # no text
     "21603": SendResult.SENDER_REJECTED,
     "21604": SendResult.INVALID_NUMBER,
     "21605": SendResult.TEMPLATE_REJECTED,  # too long
     "21606": SendResult.SENDER_REJECTED,
     "21607": SendResult.SENDER_REJECTED,
-    "21608": SendResult.AUTHENTICATION,     # a trial account, or one that is not approved
+    "21608": SendResult.BLOCKED,            # a trial account, and a number that is not on its list
     "21610": SendResult.BLOCKED,            # the subscriber has opted out
     "21611": SendResult.THROTTLED,          # the sender's queue is full
     "21612": SendResult.WRONG_NETWORK,      # no route from this sender to this number
@@ -94,7 +94,7 @@ _RESULTS = {
     "30006": SendResult.INVALID_NUMBER,     # a landline
     "30007": SendResult.BLOCKED,            # filtered by Twilio or the carrier
     "30008": SendResult.UNKNOWN,
-    "30010": SendResult.BALANCE,            # dearer than the price we allow
+    "30010": SendResult.BLOCKED,            # this message is dearer than the price we allow
     "30017": SendResult.TEMPORARY,          # the carrier is congested
     "30018": SendResult.SENDER_REJECTED,    # 30018, 30040: the sender is not registered with the carrier
     "30024": SendResult.SENDER_REJECTED,

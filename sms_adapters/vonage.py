@@ -69,7 +69,8 @@ _RESULTS = {
     "15": SendResult.SENDER_REJECTED,
     "22": SendResult.WRONG_NETWORK,
     "23": SendResult.UNKNOWN,           # the callback is no address to them
-    "29": SendResult.AUTHENTICATION,    # a demo account, and a number that is not on its list
+    # It says nothing against the account: one number must not shift every share.
+    "29": SendResult.BLOCKED,           # a demo account, and a number that is not on its list
     "32": SendResult.AUTHENTICATION,
     "33": SendResult.INVALID_NUMBER,    # the number is no longer active
 }

@@ -74,7 +74,7 @@ _LIFE_UNSAID_S = 300
 #: The token was not taken: fetch another and try once more.
 _STALE = frozenset({"-124", "-216", "-220"})
 
-#: Zalo's codes.
+#: Zalo's codes.  What is about one number or one template is no refusal of the account: that would shift every share.
 _RESULTS = {
     "-100": SendResult.TEMPORARY,           # unknown error, try again later
     "-101": SendResult.AUTHENTICATION,      # application invalid
@@ -110,8 +110,8 @@ _RESULTS = {
     "-139": SendResult.BLOCKED,             # the person refuses such messages
     "-140": SendResult.BLOCKED,             # the person may not be sent such messages
     "-141": SendResult.BLOCKED,             # the person refuses this OA
-    "-144": SendResult.BALANCE,             # the OA's daily allowance used up
-    "-147": SendResult.BALANCE,             # the template's daily allowance used up
+    "-144": SendResult.BALANCE,             # the OA's daily allowance used up: none of its messages goes out
+    "-147": SendResult.TEMPLATE_REJECTED,   # one template's daily allowance used up: the others still go out
     "-216": SendResult.AUTHENTICATION,      # access token
     "-220": SendResult.AUTHENTICATION,      # access token expired or removed
 }

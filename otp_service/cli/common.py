@@ -49,10 +49,12 @@ def run(work: Coroutine[Any, Any, Found]) -> Found:
 
 
 def show(table: Any) -> None:
-    """Print a table, as wide as the terminal or a page."""
+    """Print a table, as wide as the terminal; elsewhere as ``COLUMNS`` says, or as a page."""
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    columns = os.environ.get("COLUMNS", "")
+    page = int(columns) if columns.isdecimal() and int(columns) else 160
+    Console(width=None if sys.stdout.isatty() else page).print(table)
 
 
 def fail(message: str) -> NoReturn:

@@ -3,45 +3,58 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from otp_service.cli.common import ConfigDir, fail, read_number, read_settings, run, show
 from otp_service.core.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from otp_service.gateway_tools import Installed
+
 gateways_app = typer.Typer()
 
 
 @gateways_app.command()
 def gateways(config: ConfigDir = None) -> None:
-    """List the SMS gateways: what each installed adapter supports, and which accounts the routes use."""
+    """List the SMS gateways: what each adapter supports, and the accounts. Exit code 1 when one cannot start."""
     from rich.table import Table
+    from rich.text import Text
 
     from otp_service.gateway_tools import installed, uses
 
     settings = read_settings(config)
-    table = Table("adapter", "reaches phones", "delivery reports", "drops duplicates", "text", "contract")
-    for adapter in installed():
-        if adapter.problem:
-            table.add_row(adapter.name, "-", "-", "-", "-", adapter.problem)
-            continue
-        can = adapter.supports
-        reports = [
-            *(["callback, signed" if can.signed else "callback"] if can.callback else []),
-            *(["polling"] if can.polling else []), *(["connection"] if adapter.connected else []),
-        ]
-        text = "template" if can.templates else "any alphabet" if can.unicode else "GSM-7"
+    adapters = installed()
+    table = Table("adapter", "phones", "reports", "duplicates", "text")
+    for adapter in adapters:
+        can, reports = adapter.supports, _reports(adapter)
+        # With the widest of each this fits into 80 columns.
+        name = f"{adapter.name}\n(experimental)" if adapter.experimental else adapter.name
+        text = "template" if can.templates else "Unicode" if can.unicode else "GSM-7"
         parts = f", {can.parts} SMS" if can.parts > 1 else ""
-        table.add_row(
-            adapter.name, _yes(adapter.real), ", ".join(reports) or "no", _yes(can.deduplicates), text + parts,
-            f"experimental: {adapter.contract}" if adapter.experimental else adapter.contract,
-        )
+        told = (_yes(adapter.real), reports, "dropped" if can.deduplicates else "no", text + parts)
+        table.add_row(name, *(("-",) * len(told) if adapter.problem else told))
     show(table)
-    used = Table("in use", "adapter", "routes", "delivery reports")
-    for row in uses(settings):
-        used.add_row(*row)
+    print("\nWhere the contracts were read:")
+    for adapter in adapters:
+        print(f"  {adapter.name:9} {adapter.problem or adapter.contract}")
+    print()
+    used = Table("account", "adapter", "routes", "reports", "state")
+    rows = uses(settings)
+    for row in rows:
+        used.add_row(row.name, row.adapter, "\n".join(row.routes), row.reports, Text(row.state))
     show(used)
+    if any(row.problem for row in rows):
+        raise typer.Exit(1)
+
+
+def _reports(adapter: Installed) -> str:
+    can = adapter.supports
+    return ", ".join([
+        *(["callback, signed" if can.signed else "callback"] if can.callback else []),
+        *(["polling"] if can.polling else []), *(["connection"] if adapter.connected else []),
+    ]) or "no"
 
 
 @gateways_app.command("send-test")

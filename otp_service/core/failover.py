@@ -55,6 +55,13 @@ class Trial:
         """Who may be asked now, best first; never empty while the last ``note`` said ON or PAUSE."""
         return tuple(self._left)
 
+    def reorder(self, order: Sequence[str]) -> None:
+        """Take another order of the same gateways: their shares have shifted while this send waited."""
+        place = {name: at for at, name in enumerate(order)}
+        self._order = tuple(sorted(self._order, key=lambda name: place.get(name, len(place))))
+        if not self._asked_again:
+            self._left.sort(key=self._order.index)
+
     def note(self, name: str, outcome: SendOutcome) -> Next:
         """Take an answer in and say what follows."""
         self.made += 1

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import cast
@@ -67,7 +67,10 @@ class Account:
         self.report_secret = report_secret
         self.report_networks = tuple(report_networks)
         self.poll_reports = poll_reports
+        self._concurrency = concurrency
         self._free = asyncio.Semaphore(concurrency)
+        #: Woken, one by one, as hand-overs end.
+        self.waiting: dict[asyncio.Future[None], None] = {}
 
     @property
     def real(self) -> bool:
@@ -90,9 +93,21 @@ class Account:
         """Whether every hand-over it may have at once is in hand."""
         return self._free.locked()
 
-    def turn(self) -> AbstractAsyncContextManager[None]:
+    def bound(self, most: int) -> None:
+        """Let it have at most so many hand-overs at once; before it is used."""
+        self._free = asyncio.Semaphore(min(self._concurrency, max(1, most)))
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
         """Hold one of the hand-overs it may have at once; waits for one when it is busy, and only then."""
-        return self._free
+        async with self._free:
+            try:
+                yield
+            finally:
+                for waiter in self.waiting:
+                    if not waiter.done():
+                        waiter.set_result(None)
+                        break
 
     def calls_from(self, address: str) -> bool:
         """Whether a callback may come from this address."""
@@ -139,19 +154,46 @@ class Accounts:
         """The longest that one attempt can take; the test keys' account asks nobody."""
         return max(account.timeout_s for account in self if account.name != TEST_ACCOUNT)
 
+    def share_hands(self, hands: int) -> None:
+        """Give each account its part of a worker's hands, so that one that hangs leaves the others theirs."""
+        most = max(1, hands // max(1, len(self._accounts) - 1))  # the test keys' account asks nobody
+        for account in self:
+            account.bound(most)
+
     async def admit(self, candidates: Sequence[str]) -> tuple[Account, float] | None:
         """
-        Choose the first candidate that is free now, else wait for the first of all.
+        Choose the first candidate that is free now and has a place in time, else the first that is free.
 
-        Returns it with the seconds to wait for its place in time; None when no place is near.
+        Returns it with the seconds to wait for its place in time; None when none is free, or no place is near.
         """
-        for name in candidates:
-            account = self._accounts[name]
-            if not account.busy and await self._place(account, 0) is not None:
+        free = [self._accounts[name] for name in candidates if not self._accounts[name].busy]
+        for account in free:
+            if await self._place(account, 0) is not None:
                 return account, 0.0
-        account = self._accounts[candidates[0]]
-        wait_ms = await self._place(account, _LONGEST_WAIT_MS)
-        return None if wait_ms is None else (account, wait_ms / 1000)
+        if not free:
+            return None
+        wait_ms = await self._place(free[0], _LONGEST_WAIT_MS)
+        return None if wait_ms is None else (free[0], wait_ms / 1000)
+
+    def all_busy(self, candidates: Sequence[str]) -> bool:
+        """Whether none of them could take a message now."""
+        return all(self._accounts[name].busy for name in candidates)
+
+    async def any_free(self, candidates: Sequence[str]) -> None:
+        """Wait until a hand-over of one of them ends, or a second is over."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        accounts = [self._accounts[name] for name in candidates]
+        for account in accounts:
+            account.waiting[waiter] = None
+        try:
+            async with asyncio.timeout(BUSY_S):
+                if self.all_busy(candidates):
+                    await waiter
+        except TimeoutError:
+            return
+        finally:
+            for account in accounts:
+                del account.waiting[waiter]
 
     async def _place(self, account: Account, max_wait_ms: int) -> int | None:
         if account.pace is None:

@@ -9,8 +9,7 @@ after a refusal from ``core/failover.py``; here is what touches the store and th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from secrets import token_hex
 
@@ -18,9 +17,9 @@ from otp_service.core.failover import Next, Trial
 from otp_service.core.keyring import KeyRing
 from otp_service.core.magic_numbers import is_magic
 from otp_service.core.phone import carrier_hint
-from otp_service.core.ports import DeliveryState, SendOutcome
+from otp_service.core.ports import DeliveryState, SendOutcome, SendResult
 from otp_service.core.routing import RouteBook
-from otp_service.core.verification import Delivery, Verification
+from otp_service.core.verification import STATUS_CODES, Delivery, Status, Verification
 from otp_service.delivery.accounts import BUSY_S, TEST_ACCOUNT, Account, Accounts
 from otp_service.delivery.composer import Composer
 from otp_service.delivery.pacing import pause
@@ -35,6 +34,8 @@ from otp_service.telemetry.metrics import Metrics
 
 _LEASE_MARGIN_MS = 2000
 _MAX_BACKOFF_S = 15.0
+#: Sends that may wait in memory, per hand; those beyond wait in the queue, so that reading it never stops.
+_MOST_PAUSING = 4
 
 _log = get_logger()
 
@@ -61,7 +62,9 @@ class _Job:
     One send in hand.
 
     ``holder`` names this hand in the lease, ``magic`` says that the number's outcome says nothing of the gateway,
-    ``waited`` that another holder's lease was waited for.
+    ``waited`` that another holder's lease was waited for, ``again`` that another hand had it before; ``asked`` names
+    the gateways this one has asked, ``carrier`` is the prefix's, ``asked_ms`` how long the last
+    gateway took.
     """
 
     sms: QueuedSms
@@ -69,6 +72,10 @@ class _Job:
     trial: Trial | None = None
     magic: bool = False
     waited: bool = False
+    again: bool = False
+    asked: set[str] = field(default_factory=set)
+    carrier: str | None = None
+    asked_ms: int = 0
 
     @property
     def maybe_sent(self) -> bool:
@@ -77,10 +84,16 @@ class _Job:
 
 @dataclass(frozen=True, slots=True)
 class _Wait:
-    """What a send waits for: some seconds, then a turn at an account where it names one."""
+    """What a send waits for: some seconds, then the turn at ``account``; or until one of ``candidates`` is free."""
 
     seconds: float = 0.0
     account: Account | None = None
+    candidates: tuple[str, ...] = ()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits at all."""
+        return bool(self.seconds or self.candidates)
 
 
 class Courier:
@@ -113,6 +126,7 @@ class Courier:
         self._metrics = metrics
         self.policy = policy
         self._hands = asyncio.Semaphore(policy.concurrency)
+        accounts.share_hands(policy.concurrency)
         #: Set when the worker stops: nobody waits for a further attempt then.
         self.stopping = asyncio.Event()
         #: Sends that wait for their next attempt or for a busy gateway, and ask nobody.
@@ -125,24 +139,24 @@ class Courier:
         job = _Job(sms)
         wait: _Wait | None = _Wait()
         while wait is not None:
-            async with self._waited(wait), self._hands:
-                if wait.seconds and self.stopping.is_set():
-                    return  # its lease runs out, and whoever works then takes it over
+            if wait.idle and not await self._waited(wait):
+                return  # its lease runs out, and whoever is free then takes it over
+            async with self._hands:
                 wait = await self._step(job, wait.account)
 
-    @asynccontextmanager
-    async def _waited(self, wait: _Wait) -> AsyncIterator[None]:
-        """Wait without keeping a hand from other sends, then hold the turn at the account that was waited for."""
-        async with AsyncExitStack() as stack:
-            if wait.seconds or wait.account:
-                self.pausing += 1
-                try:
-                    await pause(self.stopping, wait.seconds)
-                    if wait.account:
-                        await stack.enter_async_context(wait.account.turn())
-                finally:
-                    self.pausing -= 1
-            yield
+    async def _waited(self, wait: _Wait) -> bool:
+        """Wait without keeping a hand from other sends; False when too many do already, or the worker stops."""
+        if self.pausing >= _MOST_PAUSING * self.policy.concurrency:
+            return False
+        self.pausing += 1
+        try:
+            if wait.candidates:
+                await self._accounts.any_free(wait.candidates)
+            else:
+                await pause(self.stopping, wait.seconds)
+        finally:
+            self.pausing -= 1
+        return not self.stopping.is_set()
 
     async def _step(self, job: _Job, turn: Account | None) -> _Wait | None:
         """
@@ -163,16 +177,20 @@ class Courier:
             self._metrics.queue_to_gateway(max(0, claim.now_ms - job.sms.queued_at_ms) / 1000)
             job.trial = self._trial(verification, job.sms)
             job.magic = is_magic(verification.phone_number)
-        if turn is not None:
-            return await self._attempt(job, job.trial, turn, verification, claim)
-        admitted = await self._accounts.admit(job.trial.candidates)
-        if admitted is None:
-            await self._put_off(job, BUSY_S)
-            return _Wait(BUSY_S)
-        account, wait_s = admitted
-        if wait_s or account.busy:
-            await self._put_off(job, wait_s + self.lease_ms / 1000)
-            return _Wait(wait_s, account)
+            job.again = claim.again
+            job.carrier = carrier_hint(verification.phone_number)
+        account = turn
+        if account is None:
+            job.trial.reorder(self._order(verification, job.sms))
+            admitted = await self._accounts.admit(job.trial.candidates)
+            if admitted is None:
+                return await self._busy(job, job.trial)
+            account, wait_s = admitted
+            if wait_s:
+                await self._put_off(job, wait_s + self.lease_ms / 1000)
+                return _Wait(wait_s, account)
+        if account.busy:
+            return await self._busy(job, job.trial)
         async with account.turn():
             return await self._attempt(job, job.trial, account, verification, claim)
 
@@ -183,24 +201,40 @@ class Courier:
             maybe_sent=job.maybe_sent,
         )
         if claim.outcome == "skip":
-            _log.info("sms skipped", verification_id=sms.verification_id, send_number=sms.send_number)
+            reason = skip_reason(claim, sms.send_number)
+            self._metrics.sms_skipped(reason)
+            _log.info(
+                "sms skipped", verification_id=sms.verification_id, send_number=sms.send_number, reason=reason,
+            )
         return claim
 
-    def _trial(self, verification: Verification, sms: QueuedSms) -> Trial:
+    def _order(self, verification: Verification, sms: QueuedSms) -> tuple[str, ...]:
         order = self._routes.order(
             carrier_hint(verification.phone_number), verification.purpose, self._shares.now, sms.reference,
         )
         if verification.test and any(self._accounts[name].real for name in order):
             # A test key sends no real SMS (DESIGN 4).
-            order = (TEST_ACCOUNT,)
-        return Trial(order, attempts=self.policy.attempts, deduplicating=self._accounts.deduplicating)
+            return (TEST_ACCOUNT,)
+        return order
+
+    def _trial(self, verification: Verification, sms: QueuedSms) -> Trial:
+        order = self._order(verification, sms)
+        # Nobody reads what a test key sends, so little is tried again: its load must not hold live SMS up.
+        attempts = min(2, self.policy.attempts) if order == (TEST_ACCOUNT,) else self.policy.attempts
+        return Trial(order, attempts=attempts, deduplicating=self._accounts.deduplicating)
 
     async def _attempt(
         self, job: _Job, trial: Trial, account: Account, verification: Verification, claim: Answer,
     ) -> _Wait | None:
         """Ask one gateway under a claim, and record what it says."""
         message = self._composer.message(verification, job.sms, claim.number)
+        began = asyncio.get_running_loop().time()
         outcome = await self._sender.send(account, message)
+        job.asked_ms = round((asyncio.get_running_loop().time() - began) * 1000)
+        if outcome.result is SendResult.DUPLICATE and not (job.again or job.magic or account.name in job.asked):
+            # Nobody has asked it before: its memory of another message must not swallow this one.
+            outcome = SendOutcome(SendResult.UNKNOWN, provider_code="not_a_duplicate", maybe_sent=True)
+        job.asked.add(account.name)
         if outcome.taken:
             self._metrics.sms_segments(verification.purpose, message.segments)
         return await self._record(job, trial, account, outcome, claim)
@@ -217,7 +251,8 @@ class Courier:
             self._shares.heard(account.name, outcome)
         _log.info(
             "sms", verification_id=sms.verification_id, send_number=sms.send_number, gateway=account.name,
-            result=outcome.result.value, provider_code=outcome.provider_code, attempt=trial.made,
+            carrier=job.carrier, result=outcome.result.value, provider_code=outcome.provider_code,
+            provider_id=outcome.provider_id, attempt=trial.made, duration_ms=job.asked_ms,
             queue_ms=claim.now_ms - sms.queued_at_ms, next=step.value,
         )
         if step is Next.ON:
@@ -231,6 +266,12 @@ class Courier:
         )
         return None
 
+    async def _busy(self, job: _Job, trial: Trial) -> _Wait:
+        """Keep the send until one of its gateways is free; where it is their pace that is full, for a moment."""
+        await self._put_off(job, BUSY_S + self.lease_ms / 1000)
+        busy = self._accounts.all_busy(trial.candidates)
+        return _Wait(candidates=trial.candidates) if busy else _Wait(BUSY_S)
+
     async def _put_off(self, job: _Job, seconds: float) -> None:
         """Keep the send for this long without asking anybody."""
         sms = job.sms
@@ -238,6 +279,16 @@ class Courier:
             sms.shard, sms.verification_id, sms.send_number, sms.entry, outcome="r", maybe_sent=job.maybe_sent,
             holder=job.holder, retry_ms=round(seconds * 1000),
         )
+
+
+def skip_reason(claim: Answer, send_number: int) -> str:
+    """Say why a send is not carried out: ``gone``, the status that ended it, ``superseded`` or ``code_over``."""
+    status = STATUS_CODES.get(claim.record.get(b"s", b"").decode())
+    if status is None:
+        return "gone"
+    if status is not Status.PENDING:
+        return status.value
+    return "superseded" if int(claim.record[b"n"]) != send_number else "code_over"
 
 
 def _taken(account: Account, outcome: SendOutcome) -> Taken:

@@ -48,14 +48,14 @@ class Reports:
         state = Delivery(report.state.value)
         known = await self._find(account, report, state)
         outcome = known if isinstance(known, str) else "stale"
-        if isinstance(known, Known) and await self._record(known, state):
+        if isinstance(known, Known) and await self._record(account, known, state):
             outcome = "taken"
             if known.taken_at_ms:
                 self._metrics.delivery_latency(account.name, (known.now_ms - known.taken_at_ms) / 1000)
         self._metrics.delivery_report(account.name, state, outcome)
         _log.info(
             "delivery report", gateway=account.name, state=state.value, outcome=outcome,
-            provider_code=report.provider_code,
+            provider_code=report.provider_code, provider_id=report.provider_id,
             verification_id=known.verification_id if isinstance(known, Known) else None,
         )
 
@@ -72,8 +72,11 @@ class Reports:
                 return found
         return by_reference or "unknown"
 
-    async def _record(self, known: Known, state: Delivery) -> bool:
+    async def _record(self, account: Account, known: Known, state: Delivery) -> bool:
         shard = self._ring().parse_id(known.verification_id)
         if shard is None:
             return False
-        return await self._store.delivered(shard, known.verification_id, known.send_number, state)
+        return await self._store.delivered(
+            shard, known.verification_id, known.send_number, state,
+            by_reference_of="" if known.taken_at_ms else account.name,
+        )

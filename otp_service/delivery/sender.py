@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 import aiohttp
+from yarl import URL
 
+from otp_service.core.errors import StoreUnavailable
 from otp_service.core.ports import (
     HttpRequest,
     HttpResponse,
@@ -17,11 +21,14 @@ from otp_service.core.ports import (
 )
 from otp_service.delivery.accounts import Account
 from otp_service.delivery.tokens import Token, Tokens
+from otp_service.telemetry.logs import get_logger
 from otp_service.telemetry.metrics import Metrics
 
 _MAX_ANSWER = 64 * 1024
 #: How much of an attempt's time may pass before there is a token.
 _TOKEN_PART = 0.75
+
+_log = get_logger()
 
 
 class Sender:
@@ -51,8 +58,15 @@ class Sender:
         try:
             async with asyncio.timeout(account.timeout_s):
                 outcome = await self._send(account, message)
+            if not isinstance(outcome, SendOutcome):
+                raise TypeError(f"{type(outcome).__name__} is no SendOutcome")  # noqa: TRY301 - handled as any failure
         except TimeoutError:
             outcome = SendOutcome(SendResult.UNKNOWN, provider_code="timeout", maybe_sent=True)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - an adapter's defect must not stop the queue; its text may hold codes
+            _log.error("adapter failed", gateway=account.name, error=type(error).__name__, where=_where(error))
+            outcome = SendOutcome(SendResult.UNKNOWN, provider_code="adapter_error", maybe_sent=True)
         self._metrics.send(account.name, outcome.result)
         self._metrics.send_latency(account.name, loop.time() - began)
         return outcome
@@ -104,19 +118,38 @@ class Sender:
             self._asked(request)
         try:
             async with self._session.request(
-                request.method, request.url, headers=request.headers, data=request.body or None, timeout=timeout,
-                allow_redirects=False,
+                request.method, URL(request.url, encoded=True), headers=request.headers, data=request.body or None,
+                timeout=timeout, allow_redirects=False,
             ) as answer:
                 body = await _read(answer.content)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 return HttpResponse(answer.status, headers, body)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             # No connection was made: the gateway cannot have the message.
-            return SendOutcome(SendResult.TEMPORARY, provider_code="not_connected")
+            return SendOutcome(SendResult.TEMPORARY, provider_code=_why_not_connected(error))
         except TimeoutError:
             return SendOutcome(SendResult.UNKNOWN, provider_code="timeout", maybe_sent=True)
         except aiohttp.ClientError as error:
-            return SendOutcome(SendResult.UNKNOWN, provider_code=type(error).__name__, maybe_sent=True, lost=True)
+            _log.info("gateway connection lost", gateway=account.name, error=type(error).__name__)
+            return SendOutcome(SendResult.UNKNOWN, provider_code="connection_lost", maybe_sent=True, lost=True)
+
+
+def _where(error: Exception) -> str:
+    """Return file and line of what raised, without its text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+
+
+def _why_not_connected(error: Exception) -> str:
+    """Say which of the usual reasons kept a connection from being made."""
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "tls_failed"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "name_not_found"
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "connect_timeout"
+    refused = isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError)
+    return "connection_refused" if refused else "not_connected"
 
 
 async def _read(content: aiohttp.StreamReader) -> bytes:

@@ -17,7 +17,11 @@ from otp_service.telemetry.metrics import Metrics
 
 _EVERY_S = 1.0
 #: Results after which no message at all can pass until somebody changes the account.
-_ACCOUNT_REFUSED = frozenset({SendResult.AUTHENTICATION, SendResult.BALANCE})
+_ACCOUNT_REFUSED = frozenset({SendResult.AUTHENTICATION.value, SendResult.BALANCE.value})
+#: Codes of our own for messages that were held back here.
+_OUR_PACE = frozenset({"resting", "window_full"})
+#: Codes of our own for answers that never came.
+LOST_CODES = frozenset({"timeout", "connection_lost", "adapter_error"})
 
 _log = get_logger()
 
@@ -37,7 +41,7 @@ class Shares:
         self._metrics = metrics
         self._shares = dict.fromkeys(gateways, FULL_SHARE)
         self._well: Counter[str] = Counter()
-        self._failed: dict[str, Counter[SendResult]] = {name: Counter() for name in self._shares}
+        self._failed: dict[str, Counter[str]] = {name: Counter() for name in self._shares}
 
     @property
     def now(self) -> Mapping[str, int]:
@@ -48,8 +52,12 @@ class Shares:
         """Count an answer: a refusal of a number or a text does not speak against the gateway."""
         if gateway not in self._shares:
             return  # the test keys' own
+        if outcome.provider_code in _OUR_PACE:
+            return  # nobody was asked
         if outcome.result in GATEWAY_AT_FAULT:
-            self._failed[gateway][outcome.result] += 1
+            # A lost answer has a better name than "unknown": timeout, connection_lost.
+            lost = outcome.result is SendResult.UNKNOWN and outcome.provider_code in LOST_CODES
+            self._failed[gateway][str(outcome.provider_code if lost else outcome.result.value)] += 1
         else:
             self._well[gateway] += 1
 
@@ -74,13 +82,12 @@ class Shares:
             self._metrics.gateway_share(name, share)
         for shift in shifts:
             self._metrics.gateway_shift(shift.gateway, "away" if shift.after < shift.before else "back")
-            _log.warning(
-                "gateway shifted", gateway=shift.gateway, before=shift.before, after=shift.after, reason=shift.reason,
-            )
+            tell = _log.warning if shift.after < shift.before else _log.info
+            tell("gateway shifted", gateway=shift.gateway, before=shift.before, after=shift.after, reason=shift.reason)
 
     def _tally(self, name: str) -> Tally:
         failed = self._failed[name]
         return Tally(
-            well=self._well[name], failed=failed.total(), reason=failed.most_common(1)[0][0].value if failed else "",
+            well=self._well[name], failed=failed.total(), reason=failed.most_common(1)[0][0] if failed else "",
             account_refused=any(result in failed for result in _ACCOUNT_REFUSED),
         )

@@ -16,8 +16,6 @@ _BLOCK_MS = 1000
 _RECLAIM_EVERY_S = 2.0
 _RETIRE_EVERY = 300
 _PAUSE_S = 0.5
-#: Sends that wait for another attempt must not keep the others from their first; memory bounds them nevertheless.
-_MOST_PAUSING = 8
 
 _log = get_logger()
 
@@ -64,8 +62,7 @@ class SmsWorker:
         return None
 
     async def _take(self, stop: asyncio.Event) -> None:
-        active = len(self._in_hand) - self._courier.pausing
-        room = min(self._concurrency - active, _MOST_PAUSING * self._concurrency - len(self._in_hand))
+        room = self._concurrency - (len(self._in_hand) - self._courier.pausing)
         if room <= 0:
             await asyncio.wait(self._in_hand.values(), timeout=_PAUSE_S, return_when=asyncio.FIRST_COMPLETED)
             return

@@ -13,7 +13,8 @@ from otp_service.core.routing import Route, parse_tiers
 from otp_service.settings.base import Listed, Section, known
 from otp_service.settings.sections import Options, Plugin
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+#: No hyphen: a shell cannot set OTP__GATEWAYS__ESMS-2__RATE.
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _SECRET = re.compile(r"[A-Za-z0-9_-]{24,128}")
 
 #: The name of the account that test keys send through.
@@ -22,7 +23,10 @@ RESERVED: Final = "test"
 
 def _gateway_name(name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise ValueError("a gateway's name has lower case letters, digits, - and _, starts with a letter, at most 32")
+        raise ValueError(
+            "a gateway's name has lower case letters, digits and _, starts with a letter, at most 32; no hyphen, "
+            "because no shell sets a variable of that name"
+        )
     if name == RESERVED:
         raise ValueError(f"{RESERVED!r} is the name of the gateway that test keys send through; take another")
     return name

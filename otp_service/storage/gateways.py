@@ -105,11 +105,17 @@ class GatewayStore:
         )
         return Known(found.decode(), number, taken_at_ms, now_ms) if outcome == b"known" else outcome.decode()
 
-    async def delivered(self, shard: int, verification_id: str, send_number: int, state: Delivery) -> bool:
-        """Take a report over into ``delivery``; says whether it was news; see ``scripts/delivered.lua``."""
+    async def delivered(
+        self, shard: int, verification_id: str, send_number: int, state: Delivery, *, by_reference_of: str = "",
+    ) -> bool:
+        """
+        Take a report over into ``delivery``; says whether it was news; see ``scripts/delivered.lua``.
+
+        ``by_reference_of`` is the gateway's name when nothing but our reference says which message it is about.
+        """
         _, changed = await self._run(
             "delivered", (keys.verification(shard, verification_id),),
-            (self.now_ms, verification_id, send_number, DELIVERY_LETTERS[state]),
+            (self.now_ms, verification_id, send_number, DELIVERY_LETTERS[state], by_reference_of),
         )
         return bool(changed)
 

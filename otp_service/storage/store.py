@@ -38,6 +38,7 @@ class Answer:
         ended: whether this very call ended the verification.
         older: of a start: the status (letter) an older live verification ended with.
         extra: sealed name, birth date and consent.
+        again: of a claim: whether this send was claimed before.
     """
 
     outcome: str
@@ -49,6 +50,7 @@ class Answer:
     ended: bool = False
     older: str = ""
     extra: bytes = b""
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +146,10 @@ class Taken:
         return keys.gateway_message(self.gateway, self.provider_id), keys.gateway(self.gateway, "early"), polls
 
     @property
-    def args(self) -> tuple[str, str, int]:
+    def args(self) -> tuple[str, str, int, str]:
         """Its last arguments."""
-        return DELIVERY_LETTERS[self.delivery] if self.delivery else "", self.provider_id, self.poll_after_ms or 0
+        known = DELIVERY_LETTERS[self.delivery] if self.delivery else ""
+        return known, self.provider_id, self.poll_after_ms or 0, self.gateway
 
 
 _UNTRACED = Taken("")
@@ -308,12 +311,12 @@ class Store:
         maybe_sent: bool = False,
     ) -> Answer:
         """Claim a queued SMS before a gateway is asked, or renew one's own claim; see ``scripts/claim.lua``."""
-        outcome, now_ms, record, number = await self._run(
+        outcome, now_ms, record, number, *before = await self._run(
             "claim", (keys.verification(shard, verification_id), keys.sms_queue(shard)),
             (self.now_ms, verification_id, send_number, entry, keys.GROUP, lease_ms, holder,
              "1" if maybe_sent else "0"),
         )
-        return Answer(outcome.decode(), now_ms, to_record(record), number=number)
+        return Answer(outcome.decode(), now_ms, to_record(record), number=number, again=before == [1])
 
     async def sent(
         self, shard: int, verification_id: str, send_number: int, entry: bytes, *, outcome: str, maybe_sent: bool,

@@ -50,6 +50,7 @@ QUEUES = ("sms", "ownership", "deadlines")
 SHIFTS = ("away", "back")
 DELIVERY_STATES = ("sent", "delivered", "failed")
 REPORT_OUTCOMES = ("taken", "stale", "early", "full", "unknown", "refused")
+SKIP_REASONS = ("superseded", "code_over", "gone", *(s.value for s in Status if s is not Status.PENDING))
 STORE_ERRORS = ("unavailable", "refused", "defect")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -254,6 +255,10 @@ class Metrics:
             buckets=_DELIVERY,
         )
         self._gateways = frozenset(gateways)
+        self._skipped = _Counters(
+            "otp_sms_skipped_total", "Queued SMS that went nowhere, because their code was of no use any more.",
+            {"reason": SKIP_REASONS},
+        )
         self._segments = _Counters(
             "otp_sms_segments_total", "SMS segments accepted: what is paid for.", {"purpose": purposes},
         )
@@ -344,6 +349,10 @@ class Metrics:
     def gateway_shift(self, gateway: str, direction: str) -> None:
         """Count a shift of traffic: one of ``SHIFTS``."""
         self._gateway_shifts.add(1, gateway, direction)
+
+    def sms_skipped(self, reason: str) -> None:
+        """Count a queued SMS that was not sent: one of ``SKIP_REASONS``."""
+        self._skipped.add(1, reason)
 
     def delivery_report(self, gateway: str, state: str, outcome: str) -> None:
         """Count a delivery report: one of ``DELIVERY_STATES`` and of ``REPORT_OUTCOMES``."""

@@ -31,14 +31,22 @@ def started(
     """Run ``python <arguments>`` on ``cores`` while the block lasts; what it says goes to ``log``."""
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=TESTS, env={**os.environ, **environ}, stdin=subprocess.DEVNULL,
-            stdout=output, stderr=output,
+            [sys.executable, *arguments], cwd=TESTS, env=_plain_environment() | dict(environ),
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output,
         )
     try:
         os.sched_setaffinity(process.pid, cores)
         yield process
     finally:
         end(process)
+
+
+def _plain_environment() -> dict[str, str]:
+    """Return the environment without what would lead a process to somebody's own store or settings."""
+    return {
+        name: value for name, value in os.environ.items()
+        if not name.startswith("OTP_") and name not in {"DATA_DIR", "PORT"}
+    }
 
 
 def end(process: subprocess.Popen[bytes]) -> bool:

@@ -207,6 +207,58 @@ async def _limits(site: Installation, api: Api, gateway: ScriptedGateway) -> Non
     assert re.search(r"failures in a row +0", (await site.command("limits", "show", phone)).stdout)
 
 
+async def test_the_gateways_fit_a_narrow_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 80 columns both tables keep every word; an account in use that cannot start ends the command with 1."""
+    async with Installation(tmp_path / "site") as site:
+        wide = await site.command("gateways", SENDING__GATEWAYS="console, esms")
+        monkeypatch.setenv("COLUMNS", "80")
+        well, ill = await asyncio.gather(
+            site.command("gateways", GATEWAYS__SPARE__ADAPTER="nowhere"),
+            site.command("gateways", SENDING__GATEWAYS="console, esms"),
+        )
+    assert (0, "", 1, "", 1, "") == (
+        well.returncode, well.stderr, ill.returncode, ill.stderr, wide.returncode, wide.stderr,
+    )
+    drawn = [line for line in (well.stdout + ill.stdout).splitlines() if line and line[0] in "┏┃┡│└"]
+    assert 80 == max(map(len, drawn))
+    assert "…" not in well.stdout + ill.stdout
+    assert re.search(r"│ viettel +│ yes +│ no +│ dropped +│ Unicode, 3 SMS +│\n│ \(experimental\) ", well.stdout)
+    assert "\n  smpp      SMPP Protocol Specification v3.4, issue 1.2\n" in well.stdout
+    assert re.search(r"│ console +│ console +│ all: tier 1, weight 1 +│ no +│ ok +│", well.stdout)
+    assert re.search(r"│ spare +│ nowhere +│ +│ no +│ not used +│", well.stdout)
+    assert re.search(r"│ esms +│ .*│ esms needs api_key, secret_key and sender +│", wide.stdout), "a page is wider"
+
+
+@pytest.mark.parametrize(("code", "last", "phone"), [
+    (0, "result    taken", "0900000900"),
+    (1, "result    taken, delivery failed", "0900000912"),
+    (1, "result    not taken: blocked", "0900000902"),
+])
+async def test_a_send_is_tried_to_its_end(tmp_path: Path, code: int, last: str, phone: str) -> None:
+    """What is taken and not delivered is no success: the last line says so, and so does the exit code."""
+    async with Installation(tmp_path / "site", SENDING__GATEWAYS="fake") as site:
+        tried = await site.command("send-test", "-", "--wait", "5", stdin=f"{phone}\n")
+
+    assert (code, last) == (tried.returncode, tried.stdout.splitlines()[-1])
+
+
+async def test_a_send_that_is_reported_failed_later(tmp_path: Path) -> None:
+    """News that polling brings counts as much as the answer's."""
+    async with Installation(tmp_path / "site") as site:
+        provider = site.launch("fake-gateway", "--port", "0")
+        await eventually(lambda: "Ctrl-C" in provider.stdout, "the fake provider stands")
+        url = re.findall(r"http://\S+/gateway", provider.stdout)[0]
+        tried = await site.command(
+            "send-test", "-", "--wait", "20", stdin="0900000912\n", SENDING__GATEWAYS="fake",
+            GATEWAYS__FAKE__OPTIONS__URL=url,
+        )
+        await provider.stop()
+
+    assert (1, ["delivery  failed, code failed", "result    taken, delivery failed"]) == (
+        tried.returncode, tried.stdout.splitlines()[-2:],
+    )
+
+
 def _claims(token: str) -> dict[str, str]:
     claims: dict[str, str] = json.loads(jws.extract_compact(token.encode()).payload)
     return claims

@@ -11,16 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from support.engine import (
-    ACCEPT,
-    OTHER_PHONE,
-    PHONE,
-    REFUSE,
-    THIRD_PHONE,
-    Backend,
-    Engine,
-    ring,
-)
+from support.engine import ACCEPT, OTHER_PHONE, PHONE, REFUSE, THIRD_PHONE, UNCLEAR, Backend, Engine, ring
 
 from otp_service.core.errors import StoreUnavailable
 from otp_service.core.ports import DeliveryReport, DeliveryState
@@ -145,15 +136,19 @@ async def test_many_at_once(engine: Engine) -> None:
 @pytest.mark.parametrize("state", [DELIVERED, FAILED])
 @pytest.mark.parametrize("name", ["id", "reference", "both"])
 async def test_before_the_gateways_answer(engine: Engine, state: DeliveryState, name: str) -> None:
-    """A report that overtakes the gateway's answer is not lost, and the answer takes nothing back."""
+    """
+    A report that overtakes the gateway's answer is kept for it under the provider's id.
+
+    Our reference is known to every gateway that was asked: until one has taken the message it proves nothing.
+    """
     started = await engine.start()
     provider_id = None if name == "reference" else "m-1"
     reference = None if name == "id" else f"{started.id}-1"
     await take(engine, DeliveryReport(state, provider_id, reference))
-    assert ("queued" if name == "id" else state.value) == await delivery(engine, started)
+    assert "queued" == await delivery(engine, started)
     engine.postbox.answer = ACCEPT
     await engine.deliver()
-    assert state.value == await delivery(engine, started)
+    assert ("sent" if name == "reference" else state.value) == await delivery(engine, started)
 
 
 async def test_early_reports_in_any_order(engine: Engine) -> None:
@@ -193,13 +188,23 @@ async def test_of_an_older_send(engine: Engine) -> None:
     assert "delivered" == await delivery(engine, started)
 
 
-async def test_of_a_send_that_was_refused(engine: Engine) -> None:
-    """A report of a send that counts as failed is believed: a gateway that answered nothing clear may have sent it."""
-    engine.postbox.answer = REFUSE
+@pytest.mark.parametrize(("answer", "shown"), [(UNCLEAR, "delivered"), (REFUSE, "failed")])
+async def test_of_a_send_that_was_refused(engine: Engine, answer: Any, shown: str) -> None:
+    """By our reference a gateway that may have the SMS is believed that it arrived, one that refused it is not."""
+    engine.postbox.answer = answer
     started = await engine.start()
     await engine.deliver()
     await take(engine, by_reference(DELIVERED, started))
-    assert "delivered" == await delivery(engine, started)
+    assert shown == await delivery(engine, started)
+
+
+@pytest.mark.parametrize("state", [DELIVERED, FAILED])
+async def test_another_gateway_says_nothing(engine: Engine, state: DeliveryState) -> None:
+    """By our reference a gateway that never had the SMS cannot say what became of it."""
+    started = await sent(engine)
+    stranger = Account("backup", FakeGateway())
+    await engine.reports.take(stranger, [by_reference(state, started)])
+    assert "sent" == await delivery(engine, started)
 
 
 # -- nothing else -------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from otp_service.storage import keys
 
 GATEWAYS = ("esms", "fpt")
 WELL, BUSY = SendOutcome(SendResult.ACCEPTED), SendOutcome(SendResult.TEMPORARY)
-HALF_LIFE_S, PATIENCE_S, DRIFT_S, KEPT_S = 60, 5, 30, 3600
+HALF_LIFE_S, PATIENCE_S, DRIFT_S, KEPT_S = 20, 5, 30, 3600
 
 
 def worker(engine: Engine) -> Shares:
@@ -98,7 +98,7 @@ async def test_a_share_never_falls_below_the_floor(engine: Engine) -> None:
 
 
 async def test_old_failures_fade(engine: Engine) -> None:
-    """A minute halves what was heard: failures far apart are no reason to shift."""
+    """Twenty seconds halve what was heard: failures far apart are no reason to shift."""
     one = worker(engine)
     for _ in range(10):
         assert 100 == await hear(one, failed=1)
@@ -119,17 +119,27 @@ async def test_answers_that_were_well_fade_too(engine: Engine) -> None:
 
 
 async def test_a_refused_account_goes_to_the_floor_at_once(engine: Engine) -> None:
-    """One answer that refuses the account itself is enough, patience or none."""
+    """Three answers that refuse the account itself are enough, patience or none."""
     one = worker(engine)
     refused = SendOutcome(SendResult.BALANCE)
     assert 50 == await hear(one, failed=3)
-    assert [("esms", 50, 2, "balance")] == await shifts(one, failed=1, outcome=refused, well=100)
+    assert [("esms", 50, 2, "balance")] == await shifts(one, failed=3, outcome=refused)
+
+
+async def test_what_is_refused_to_one_takes_nothing_from_all(engine: Engine) -> None:
+    """A refusal of the account beside messages that pass is about one number or worker."""
+    one = worker(engine)
+    refused = SendOutcome(SendResult.BALANCE)
+    for _ in range(20):
+        assert 100 == await hear(one, failed=1, outcome=refused, well=10)
+        engine.advance(1)
 
 
 async def test_a_refused_account_stays_at_the_floor(engine: Engine) -> None:
     """As long as the account is refused its share does not drift back, however few messages try it."""
     one = worker(engine)
     refused = SendOutcome(SendResult.AUTHENTICATION)
+    await hear(one, failed=3, outcome=refused)
     for _ in range(10):
         assert 2 == await hear(one, failed=1, outcome=refused)
         engine.advance(DRIFT_S)

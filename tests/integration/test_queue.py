@@ -170,7 +170,8 @@ async def test_a_late_answer_is_not_the_newer_smss(engine: Engine) -> None:
     ("answers", "tries", "delivery", "sends_left"),
     [
         pytest.param([ACCEPT], 1, "sent", 3, id="accepted"),
-        pytest.param([(409, {"id": "m-1"})], 1, "sent", 3, id="a duplicate"),
+        pytest.param([UNCLEAR, (409, {"id": "m-1"})], 2, "sent", 3, id="a duplicate"),
+        pytest.param([(409, {"id": "m-1"}), ACCEPT], 2, "sent", 3, id="a duplicate of nothing"),
         pytest.param([BUSY, THROTTLE, ACCEPT], 3, "sent", 3, id="accepted at last"),
         pytest.param([UNCLEAR, ACCEPT], 2, "sent", 3, id="accepted after an unclear answer"),
         pytest.param([BUSY, BUSY, BUSY], 3, "failed", 4, id="never accepted"),

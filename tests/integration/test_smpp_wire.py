@@ -180,7 +180,7 @@ STATUSES = {
     0x01: "template_rejected", 0x02: "unknown", 0x03: "unknown", 0x04: "temporary", 0x05: "temporary",
     0x06: "unknown", 0x07: "unknown", 0x08: "temporary", 0x0A: "sender_rejected", 0x0B: "invalid_number",
     0x0C: "unknown", 0x0D: "authentication", 0x0E: "authentication", 0x0F: "authentication", 0x11: "unknown",
-    0x13: "unknown", 0x14: "throttled", 0x15: "sender_rejected", 0x33: "unknown", 0x34: "unknown", 0x40: "unknown",
+    0x13: "unknown", 0x14: "temporary", 0x15: "sender_rejected", 0x33: "unknown", 0x34: "unknown", 0x40: "unknown",
     0x42: "unknown", 0x43: "template_rejected", 0x44: "unknown", 0x45: "temporary", 0x48: "sender_rejected",
     0x49: "sender_rejected", 0x50: "unknown", 0x51: "unknown", 0x53: "authentication", 0x54: "unknown",
     0x55: "unknown", 0x58: "throttled", 0x61: "unknown", 0x62: "unknown", 0x63: "unknown", 0x64: "temporary",
@@ -276,13 +276,12 @@ async def test_a_full_window_is_no_perhaps(smsc: RawSmsc, logged: Logged) -> Non
     assert 0 == smsc.waiting(SUBMIT_SM)
 
 
-@pytest.mark.parametrize(("number", "code"), [(0x58, "ESME_RTHROTTLED"), (0x14, "ESME_RMSGQFUL")])
-async def test_throttling_stops_the_whole_bind(smsc: RawSmsc, logged: Logged, number: int, code: str) -> None:
+async def test_throttling_stops_the_whole_bind(smsc: RawSmsc, logged: Logged) -> None:
     """Nothing goes out during the pause, whoever sends is told at once, and after it all is as before."""
     now = [1000.0]
-    smsc.answers[SUBMIT_SM] = status(number)
+    smsc.answers[SUBMIT_SM] = status(0x58)
     async with bound_to(smsc, logged, throttle_pause_s=5, clock=lambda: now[0]) as bound:
-        assert SendOutcome(SendResult.THROTTLED, provider_code=code) == await bound.send()
+        assert SendOutcome(SendResult.THROTTLED, provider_code="ESME_RTHROTTLED") == await bound.send()
         await smsc.arrived(SUBMIT_SM)
         smsc.answers[SUBMIT_SM] = success
         for later in (0.0, 4.9):
@@ -292,7 +291,17 @@ async def test_throttling_stops_the_whole_bind(smsc: RawSmsc, logged: Logged, nu
         assert 0 == smsc.waiting(SUBMIT_SM)
         now[0] = 1005.0
         assert ACCEPTED == await bound.send()
-        await logged.line(f"{code}: the bind rests for 5 s")
+        await logged.line("ESME_RTHROTTLED: the bind rests for 5 s")
+
+
+async def test_one_full_inbox_stops_nobody_else(smsc: RawSmsc, logged: Logged) -> None:
+    """ESME_RMSGQFUL may speak of one phone: its message may be tried again, and the next one goes out at once."""
+    now = 1000.0
+    smsc.answers[SUBMIT_SM] = status(0x14)
+    async with bound_to(smsc, logged, throttle_pause_s=3600, clock=lambda: now) as bound:
+        assert SendOutcome(SendResult.TEMPORARY, provider_code="ESME_RMSGQFUL") == await bound.send()
+        smsc.answers[SUBMIT_SM] = success
+        assert ACCEPTED == await bound.send()
 
 
 async def test_who_waits_for_a_place_learns_of_the_throttling(smsc: RawSmsc, logged: Logged) -> None:
@@ -611,6 +620,36 @@ async def test_what_is_no_receipt_is_answered_and_dropped(
         assert (7, answer) == (await smsc.arrived(DELIVER_SM | RESPONSE))[2:0:-1]
         assert bound.reports.empty()
         assert ACCEPTED == await bound.send()
+
+
+async def test_what_cannot_be_used_fills_no_log(smsc: RawSmsc, logged: Logged) -> None:
+    """However many such receipts come, over how many connections, a line in ten seconds counts them."""
+    now = [1000.0]
+    useless = [b"", RECEIPT.replace(b"id:", b"is:"), RECEIPT.replace(b"DELIVRD", b"NONSENS")]
+
+    async def receive(count: int) -> list[str]:
+        for number in range(count):
+            smsc.write(octets(DELIVER_SM, number, useless[number % 3]))
+            await smsc.arrived(DELIVER_SM | RESPONSE)
+        return [line for line in logged.lines if "could not be used" in line]
+
+    async with bound_to(smsc, logged, clock=lambda: now[0]) as bound:
+        line = "smpp: receipts that could not be used: 1; the last one cannot be read"
+        assert [line] == await receive(50)
+        now[0] = 1009.9
+        logged.lines.clear()
+        smsc.hang_up()
+        await logged.line("bound to")
+        assert [] == await receive(2)
+        now[0] = 1010.0
+        assert ["smpp: receipts that could not be used: 52; the last one cannot be read"] == await receive(1)
+        now[0] = 1020.0
+        logged.lines.clear()
+        assert [line] == await receive(3)
+        now[0] = 1030.0
+        smsc.write(octets(DELIVER_SM, 9, useless[1]))
+        await logged.line("could not be used: 3; the last one names no message or no known state")
+        assert bound.reports.empty()
 
 
 # -- with the service around it ------------------------------------------------------------------------------------

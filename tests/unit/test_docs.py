@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import re
 import sys
 import tomllib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import is_dataclass
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +22,7 @@ from support.model import WAITS_MIN
 from web_harness import ID_NUMBER, KEY, PHONE, START, Web, serve
 
 from otp_service import plugins
-from otp_service.app import make_accounts
+from otp_service.accounts_from_settings import make_accounts
 from otp_service.cli import _WELCOME
 from otp_service.cli import app as command_line
 from otp_service.core import errors, magic_numbers
@@ -33,24 +34,29 @@ from otp_service.core.ports import (
     GATEWAY_AT_FAULT,
     HEALED_ELSEWHERE,
     RETRYABLE,
+    DeliveryReport,
     OwnershipSource,
     ReportingGateway,
     SendResult,
     SmsGateway,
+    SmsMessage,
     Supports,
 )
 from otp_service.core.verification import Delivery, OwnershipPolicy, Purpose, Reason, Status
+from otp_service.delivery import sender
 from otp_service.gateway_tools import Installed, installed
 from otp_service.settings import GatewaySection, Settings, load_settings
 from otp_service.settings.sources import _path_of
 from otp_service.storage import keys, scripts
-from otp_service.telemetry.metrics import REPORT_OUTCOMES, Metrics
+from otp_service.telemetry.metrics import REPORT_OUTCOMES, SKIP_REASONS, Metrics
 from otp_service.web.answers import ClaimsAnswer, VerificationAnswer
 from otp_service.web.fake_gateway.handlers import FakeGatewayHandlers
 from otp_service.web.fake_gateway.provider import FakeProvider
 from otp_service.web.fake_gateway.script import Script, read_script
 from otp_service.web.requests import _LATER, StartBody
 from otp_service.web.routes import OPERATIONS
+from sms_adapters import smpp
+from sms_adapters.smpp import SmppGateway
 
 ROOT = Path(__file__).parents[2]
 README, README_VI = ROOT / "README.md", ROOT / "README.vi.md"
@@ -202,7 +208,7 @@ def test_the_tables_of_reports_and_log_events_are_complete() -> None:
     assert list(REPORT_OUTCOMES) == first_names(OPERATIONS_PAGE, "`outcome` of a report")
     told = set(first_names(OPERATIONS_PAGE, "Event"))
     files = [path for path in (ROOT / "otp_service").rglob("*.py") if "fake_gateway" not in path.parts]
-    logged = {path: set(re.findall(r'_log\.\w+\(\s*"([^"]+)"', path.read_text("utf-8"))) for path in files}
+    logged = {path: set(re.findall(r'(?:_log\.\w+|\btell)\(\s*"([^"]+)"', path.read_text("utf-8"))) for path in files}
     assert told <= {"request"}.union(*logged.values())
     of_sending = {
         name for path, names in logged.items() for name in names
@@ -210,6 +216,22 @@ def test_the_tables_of_reports_and_log_events_are_complete() -> None:
     }
     elsewhere = {name for name in of_sending if re.match("queue|deadlines|ownership|left", name)}
     assert of_sending - elsewhere <= told
+
+
+def test_the_reasons_of_skipped_sms_are_told() -> None:
+    """The log's row names each reason that the counter has."""
+    [row] = [row for row in table(OPERATIONS_PAGE, "Event") if row[0] == "`sms skipped`"]
+    assert {"reason", *SKIP_REASONS} == set(re.findall(r"`([a-z_]+)`", row[2]))
+
+
+def test_the_codes_of_our_own_are_told() -> None:
+    """Each provider_code that the house gives in place of a provider stands in its table, and nothing else does."""
+    given = {
+        code for module in (sender, smpp)
+        for code in re.findall(r'provider_code="([a-z_]+)"', inspect.getsource(module))
+    }
+    given |= set(re.findall(r'"([a-z_]+)"', inspect.getsource(sender._why_not_connected)))
+    assert given - {"too_long"} == set(first_names(OPERATIONS_PAGE, "`provider_code` of ours"))
 
 
 @each_page
@@ -584,6 +606,30 @@ def test_the_table_of_outcomes_is_complete() -> None:
     """Each answer of an ownership source stands in the table; so do the levels of assurance."""
     assert list(OwnershipOutcome) == first_names(SOURCE_PAGE, "Outcome")
     assert all(f"`{level}`" in prose(page) for level in ASSURANCE_LEVELS for page in (SOURCE_PAGE, API))
+
+
+async def test_the_smsc_simulator_takes_a_message() -> None:
+    """The page's command starts an SMSC, and the page's options send to it."""
+    command = next(block for block in blocks(GATEWAYS_PAGE, "sh") if "RawSmsc" in block)
+    source, tried = command.split("'")[1], next(block for block in blocks(GATEWAYS_PAGE, "sh") if "SMPP" in block)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", source, env={"PYTHONPATH": str(ROOT / "tests")}, stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        options = {name.lower(): value for name, value in re.findall(r"OPTIONS__([A-Z_]+)=(\S+)", tried)}
+        gateway = SmppGateway(**{**options, "port": (await process.stdout.readline()).decode()})
+        await gateway.open(_forget)
+        message = SmsMessage("+84900000001", "Ma 123456", "sign_in", (), "7-k1-abc-1", 1, 180)
+        assert SendResult.ACCEPTED == (await gateway.send(message)).result
+        await gateway.close()
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _forget(_: Sequence[DeliveryReport]) -> None:
+    """Take no notice of reports."""
 
 
 # -- the API page ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -228,8 +229,9 @@ class TestScript:
     @pytest.mark.parametrize(("body", "members"), [
         ("", ["script"]), ("[]", ["script"]), ('{"latency": 1, "garbage": 2}', ["garbage", "latency"]),
         ('{"latency_ms": -1}', ["latency_ms"]), ('{"latency_ms": "5"}', ["latency_ms"]),
-        ('{"throttle_per_s": 0}', ["throttle_per_s"]), ('{"fail": {"result": "accepted", "every": 1}}', ["fail"]),
-        ('{"fail": {}}', ["fail"]), ('{"fail": {"every": 1, "share": 0.5}}', ["fail"]),
+        ('{"throttle_per_s": 0}', ["throttle_per_s"]), ('{"fail": {}}', ["fail"]),
+        ('{"fail": {"result": "accepted", "every": 1}}', ["fail.result"]),
+        ('{"fail": {"every": 1, "share": 0.5}}', ["fail"]),
         ('{"fail": {"every": 0}}', ["fail.every"]), ('{"reports": {"state": "lost"}}', ["reports.state"]),
         ('{"reports": {"duplicates": 11}}', ["reports.duplicates"]),
     ])
@@ -319,8 +321,6 @@ class TestOverHttp:
                 changed = await put.json()
             async with fake.http.put(f"{fake.base}/script", json={"garbage": 2, "late": 1}) as bad:
                 refused = bad.status, await bad.json()
-            async with fake.http.put(f"{fake.base}/script", data=b"{}", headers={"Content-Type": "text/plain"}) as odd:
-                odd_status = odd.status
             outcome = await fake.send(message(1))
             after = await fake.get("/script")
 
@@ -329,7 +329,63 @@ class TestOverHttp:
         assert (422, ["garbage", "late"]) == (
             refused[0], sorted(line.partition(":")[0] for line in refused[1]["errors"]),
         )
-        assert (415, changed, SendResult.BALANCE) == (odd_status, after, outcome.result)
+        assert (changed, SendResult.BALANCE) == (after, outcome.result)
+
+    @pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/x-www-form-urlencoded"}])
+    async def test_a_script_of_any_content_type(self, headers: dict[str, str]) -> None:
+        """A script is taken as ``curl -T`` puts a file, without a Content-Type or with a wrong one."""
+        async with kit(FakeProvider()) as fake, fake.http.put(
+            f"{fake.base}/script", data=b'{"seed": 3}', headers=headers, skip_auto_headers=["Content-Type"],
+        ) as put:
+            changed = put.status, (await put.json())["seed"]
+
+        assert (200, 3) == changed
+
+    @pytest.mark.parametrize(("body", "said"), [
+        (b'{"seed": 3', "script: Invalid JSON: EOF while parsing an object at line 1 column 10"),
+        (b"", "script: Invalid JSON: EOF while parsing a value at line 1 column 0"),
+        (b"[]", "script: Input should be an object"),
+        (b'{"fail": {}}', "fail: write one of every and share"),
+    ])
+    async def test_what_is_no_script(self, body: bytes, said: str) -> None:
+        """What is no script is answered 422 with a sentence, and the one in force stays."""
+        async with kit(FakeProvider(Script(seed=5))) as fake:
+            async with fake.http.put(f"{fake.base}/script", data=body) as put:
+                refused = put.status, (await put.json())["errors"]
+            after = await fake.get("/script")
+
+        assert (422, [said], 5) == (*refused, after["seed"])
+
+    async def test_a_long_or_packed_script(self) -> None:
+        """A script above 64 KiB is refused, whether its length is told or not; so is one that is packed."""
+        async def in_chunks() -> AsyncIterator[bytes]:
+            for _ in range(70):
+                yield b" " * 1000
+            yield b"{}"
+
+        puts: list[dict[str, Any]] = [
+            {"data": b" " * 70_000 + b"{}"}, {"data": in_chunks()},
+            {"data": gzip.compress(b"{}"), "headers": {"Content-Encoding": "gzip"}},
+        ]
+        refused = []
+        async with kit(FakeProvider(Script(seed=5))) as fake:
+            for options in puts:
+                async with fake.http.put(f"{fake.base}/script", **options) as put:
+                    refused.append(put.status)
+            after = await fake.get("/script")
+
+        assert ([413, 413, 415], 5) == (refused, after["seed"])
+
+    @pytest.mark.parametrize("result", ["accepted", "lost", 1, None, []])
+    def test_refusals_to_choose_from(self, result: object) -> None:
+        """Who writes a result that is no refusal reads which there are, and ``accepted`` is none of them."""
+        with pytest.raises(ConfigurationError) as caught:
+            read_script(orjson.dumps({"fail": {"result": result, "every": 1}}))
+
+        assert (
+            "fail.result: write one of invalid_number, blocked, template_rejected, sender_rejected, authentication, "
+            "balance, throttled, duplicate, wrong_network, temporary, unknown"
+        ) == str(caught.value)
 
     async def test_page(self) -> None:
         """A browser gets the inbox as a page, in which no text is markup."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import traceback
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 from settings_harness import SHIPPED, copied, load, problems
 
-from otp_service.app import make_accounts
+from otp_service import plugins
+from otp_service.accounts_from_settings import _KINDS, make_accounts
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.phone import Carrier
 from otp_service.core.routing import Route
@@ -23,7 +25,10 @@ from sms_adapters.fake import FakeGateway
 
 SECRET = "a-report-secret-of-32-characters"
 ESMS = {"api_key": "S3cret-key", "secret_key": "S3cret-too", "sender": "CongDVC"}
-NAME = "a gateway's name has lower case letters, digits, - and _, starts with a letter, at most 32"
+NAME = (
+    "a gateway's name has lower case letters, digits and _, starts with a letter, at most 32; no hyphen, because no "
+    "shell sets a variable of that name"
+)
 WEIGHT = "a weight is a whole number from 1 to 1000"
 EMPTY_TIER = 'a tier names at least one gateway: "esms=3 speedsms"'
 
@@ -57,7 +62,7 @@ def test_console_sends_unless_told_otherwise() -> None:
     (({"esms": 3, "speedsms": 1}, {"fpt": 1}), " esms=3  speedsms=1 ,fpt,"),
     (({"esms": 1000}, {"fpt": 1}), ["esms=1000", "fpt=1"]),
     (({"a" + "_" * 31: 1},), ["a" + "_" * 31]),
-    (({"viettel-2": 1},), "viettel-2"),
+    (({"viettel_2": 1},), "viettel_2"),
 ], ids=str)
 def test_tiers_are_read(tiers: tuple[dict[str, int], ...], written: object) -> None:
     """A list in TOML and one variable with commas mean the same: tiers in order, weights within them."""
@@ -77,7 +82,7 @@ def test_tiers_are_read(tiers: tuple[dict[str, int], ...], written: object) -> N
     (f"esms=3=1: {WEIGHT}", ["esms=3=1"]), (f"esms=3,: {WEIGHT}", ["esms=3, fpt"]),
     (NAME, ["Esms"]), (NAME, ["9esms"]), (NAME, ["esms, fpt"]), (NAME, ["a" * 33]), (NAME, ["đ"]),
     ("=3: a gateway's name stands before its weight", ["=3"]), (f"esms=: {WEIGHT}", ["esms="]),
-    (NAME, ["module:Class"]), (NAME, ["_esms"]), (NAME, ["esms.1"]),
+    (NAME, ["module:Class"]), (NAME, ["_esms"]), (NAME, ["esms-2"]), (NAME, ["esms.1"]),
     ("'test' is the name of the gateway that test keys send through; take another", ["esms", "test=2"]),
 ], ids=str)
 def test_bad_tiers_are_refused(told: str, written: object) -> None:
@@ -89,7 +94,7 @@ def test_bad_tiers_are_refused(told: str, written: object) -> None:
 # -- accounts ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["", "Esms", "9esms", "a" * 33, "đ", "a b", "_esms", "esms.1"])
+@pytest.mark.parametrize("name", ["", "Esms", "9esms", "a" * 33, "đ", "a b", "_esms", "esms.1", "esms-2"])
 def test_a_bad_gateway_name_is_refused(name: str) -> None:
     """A name is a metric label, a store key and a part of the callback's path."""
     (told,) = problems({"gateways": {name: {}}})
@@ -323,10 +328,20 @@ def test_a_mistyped_gateway_is_told_with_those_there_are() -> None:
 
 
 @pytest.mark.parametrize(("told", "section"), [
-    ("esms does not take its options ['api_key', 'colour', 'secret_key', 'sender']", {
-        "adapter": "esms", "options": ESMS | {"colour": "S3cret"},
+    ("esms has no option 'colour', 'size'; it has api_key, secret_key, sender, callback_url, sandbox, url, timeout_s", {
+        "adapter": "esms", "options": ESMS | {"size": "S3cret", "colour": "S3cret"},
     }),
-    ("esms does not take its options ['api_key']", {"adapter": "esms", "options": {"api_key": "S3cret"}}),
+    ("esms needs api_key, secret_key and sender", {"adapter": "esms"}),
+    ("esms needs secret_key and sender, and has no option 'colour'; it has api_key, ", {
+        "adapter": "esms", "options": {"api_key": "S3cret", "colour": "S3cret"},
+    }),
+    ("smpp needs host, ", {"adapter": "smpp"}),
+    ("stringee has no option 'clock'; it has key_sid, key_secret, sender, url, timeout_s", {
+        "adapter": "stringee", "options": {"key_sid": "a", "key_secret": "S3cret", "sender": "b", "clock": "S3cret"},
+    }),
+    ("test_settings_gateways:Shape has no option 'a'; it takes none", {
+        "adapter": "test_settings_gateways:Shape", "options": {"a": "S3cret"},
+    }),
     ("fake gateway: timeout_s must be above 0", {"adapter": "fake", "options": {"timeout_s": "-1"}}),
     ("esms: timeout_s: write seconds", {"adapter": "esms", "options": ESMS | {"timeout_s": "S3cret"}}),
 ])
@@ -336,6 +351,82 @@ def test_wrong_options_name_their_account(told: str, section: dict[str, Any]) ->
 
     assert found.startswith(f"gateways.mine: {told}")
     assert "S3cret" not in found
+
+
+@pytest.mark.parametrize(("told", "raised"), [
+    ("test_settings_gateways:Careless cannot be made of its options: KeyError in its constructor", "KeyError"),
+    ("test_settings_gateways:Careless cannot be made of its options: TypeError in its constructor", "TypeError"),
+    ("write a number", "ConfigurationError"),
+])
+def test_what_a_constructor_raises_is_told_without_its_text(told: str, raised: str) -> None:
+    """Anybody's adapter may put an option into its error; only what is raised for people is repeated."""
+    with pytest.raises(ConfigurationError) as refused:
+        make_accounts(load(one(
+            adapter="test_settings_gateways:Careless", options={"raised": raised, "secret": "S3cret"},
+        )))
+
+    assert f"gateways.mine: {told}" == str(refused.value)
+    shown = "".join(traceback.format_exception(refused.value))
+    assert raised == "ConfigurationError" or "S3cret" not in shown
+
+
+def test_an_adapter_of_any_options_gets_them() -> None:
+    """A constructor that takes whatever there is decides for itself."""
+    (account,) = make_accounts(load(one(adapter="test_settings_gateways:Liberal", options={"colour": "red"})))
+
+    assert "red" == account.gateway.options["colour"]  # type: ignore[union-attr]
+
+
+def test_the_problems_of_all_accounts_are_told_at_once() -> None:
+    """One line each, in the order of the routes, so that nobody starts the service once per mistake."""
+    told = account_problem({
+        "sending": {"gateways": ["fine=2 esms", "nowhere", "odd"]},
+        "gateways": {"fine": {"adapter": "fake"}, "odd": {"adapter": "test_settings_gateways:Shape"}},
+    })
+
+    esms, nowhere, *odd = told.splitlines()
+    assert "gateways.esms: esms needs api_key, secret_key and sender" == esms
+    assert nowhere.startswith("gateways.nowhere: no 'nowhere' among ")
+    assert [
+        "gateways.odd: its attribute name is not a text",
+        "gateways.odd: its attribute real is not True or False",
+        "gateways.odd: its attribute timeout_s is not a positive number of seconds",
+        "gateways.odd: build_request and parse_response are missing (SmsGateway)",
+    ] == odd
+
+
+@pytest.mark.parametrize(("told", "attributes"), [
+    ("its attribute name is not a text", {"name": ""}),
+    ("its attribute name is not a text", {"name": 5}),
+    ("its attribute real is not True or False", {"real": "true"}),
+    ("its attribute real is not True or False", {"real": 1}),
+    *(("its attribute timeout_s is not a positive number of seconds", {"timeout_s": wrong})
+      for wrong in (0, -1, "5", True, None, float("nan"), float("inf"))),
+    ("parse_response is missing (SmsGateway)", {"parse_response": None}),
+    ("build_request is missing (SmsGateway)", {"build_request": "text"}),
+    ("parse_token and build_authorised are missing (TokenGateway)",
+     {"build_request": None, "build_token_request": print}),
+    ("open is missing (ConnectedGateway)", {"build_request": None, "send": print, "close": print}),
+    ("it has the methods of SmsGateway and ConnectedGateway; a gateway is one of them",
+     {"open": print, "send": print, "close": print}),
+], ids=str)
+def test_an_adapter_of_another_shape_is_refused(
+    told: str, attributes: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A slip in an adapter is told at the start, with its account, and not by the first SMS."""
+    whole = {"name": "shape", "real": False, "timeout_s": 5, "build_request": print, "parse_response": print}
+    for name, value in (whole | attributes).items():
+        monkeypatch.setattr(Shape, name, value, raising=False)
+
+    assert f"gateways.mine: {told}" == account_problem(one(adapter="test_settings_gateways:Shape"))
+
+
+@pytest.mark.parametrize("name", sorted(plugins.installed(plugins.GATEWAYS)))
+def test_each_installed_adapter_is_of_one_kind(name: str) -> None:
+    """What is checked of anybody's adapter holds for ours."""
+    kind = plugins.find(plugins.GATEWAYS, name)
+
+    assert 1 == len([1 for methods in _KINDS.values() if all(hasattr(kind, method) for method in methods)])
 
 
 def test_an_experimental_adapter_must_be_accepted() -> None:
@@ -357,6 +448,27 @@ def test_reports_need_an_adapter_that_has_them(adapter: str, setting: str, value
     told = account_problem(one(adapter=adapter, **{setting: value}))
 
     assert f"gateways.mine.{setting}: {adapter} gives no such delivery reports" == told
+
+
+class Careless(FakeGateway):
+    """A gateway whose constructor fails as it is told, with its secret in the error."""
+
+    def __init__(self, raised: str, secret: str) -> None:
+        if raised == "ConfigurationError":
+            raise ConfigurationError("write a number")
+        raise {"KeyError": KeyError, "TypeError": TypeError}[raised](secret)
+
+
+class Liberal(FakeGateway):
+    """A gateway that takes any option."""
+
+    def __init__(self, **options: str) -> None:
+        super().__init__()
+        self.options = options
+
+
+class Shape:
+    """What a test gives the attributes of a gateway, or not."""
 
 
 class Experimental(FakeGateway):

@@ -81,6 +81,19 @@ async def test_what_is_no_sms(service: Web, body: Any) -> None:
     assert 400 == (await service.call("POST", "/demo/gateway", body, key=None)).status
 
 
+async def test_script_by_file(service: Web) -> None:
+    """The demo's script is put as a file is, without a Content-Type; what is no JSON gets a sentence."""
+    changed, broken = [
+        await service.call("PUT", "/demo/script", body, key=None, headers={"Content-Type": "application/octet-stream"})
+        for body in (b'{"seed": 3}', b"{")
+    ]
+
+    assert (200, 3) == (changed.status, (await changed.json())["seed"])
+    assert (422, ["script: Invalid JSON: EOF while parsing an object at line 1 column 1"]) == (
+        broken.status, (await broken.json())["errors"],
+    )
+
+
 async def test_loopback_only(fake_redis: FakeAsyncRedis, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is not on this machine reads no codes and posts none."""
     monkeypatch.setattr("otp_service.web.fake_gateway.handlers.peer_of", lambda _request: "203.0.113.7")

@@ -12,7 +12,7 @@
 --   d digest of the code   D digest of the code before it, good until X
 --   y delivery q queued, s sent, d delivered, f failed   ac a gateway took one   mb the last send that may have been taken
 --   L lease of the send in hand "<send number>,<until ms>,<holder>,<1 while a gateway may be asked>"
---   ln highest send number ever leased
+--   ln highest send number ever leased   gw "<send number>,<gateway that took it>"
 --   o ownership is checked   A assisted   ot time for ownership (ms)   od inline deadline + 2 s (ms)
 --   w ownership m match, x mismatch, n not_available, e error   ws source  wa assurance  wt checked at
 --   wl ownership deadline (ms)   wn asks without an answer
@@ -37,7 +37,8 @@ local function overdue(v)
     if v.w == 'n' then return 'r', 'n' end
     return 'r', 'u'
   end
-  if v.ac or v.mb then return 'e' end
+  -- A gateway that is being asked right now may take it.
+  if v.ac or v.mb or string.match(v.L or '', ',1$') then return 'e' end
   return 'u'
 end
 

@@ -4,9 +4,9 @@
 -- KEYS  1 v:<id>  2 sms stream
 -- ARGV  1 now_ms  2 id  3 send number  4 stream entry  5 group  6 lease ms  7 holder of the lease
 --       8 "1" when an earlier attempt of this holder may have reached a gateway
--- Returns {outcome, now, record, number}; outcome is send (number: ms the code stays valid), wait (number: ms until the
--- lease in force ends), skip (superseded, final, expired or gone: the entry is finished, what no gateway can have is
--- refunded), or done (another worker has finished the entry).
+-- Returns {outcome, now, record, number, 1 when this send was claimed before}; outcome is send (number: ms the code
+-- stays valid), wait (number: ms until the lease in force ends), skip (superseded, final, expired or gone: the entry is
+-- finished, what no gateway can have is refunded), or done (another worker has finished the entry).
 -- A lease is "<send number>,<until>,<holder>,<1 while a gateway may be asked under it>": its holder renews it, and one
 -- that ran out while a gateway was asked means that this gateway may have the SMS.
 -- Time in ms.  Cost O(fields).  Slot: the phone's shard.
@@ -39,4 +39,4 @@ if not valid then
 end
 redis.call('HSET', KEYS[1], 'L', number .. ',' .. (now + tonumber(ARGV[6])) .. ',' .. ARGV[7] .. ',1',
   'ln', math.max(tonumber(number), tonumber(v.ln or 0)))
-return {'send', now, record(P, id), tonumber(v.x) - now}
+return {'send', now, record(P, id), tonumber(v.x) - now, tonumber(number) <= tonumber(v.ln or 0) and 1 or 0}

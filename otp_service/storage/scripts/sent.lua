@@ -6,7 +6,7 @@
 -- ARGV  1 now_ms  2 id  3 send number  4 stream entry  5 group
 --       6 outcome: a accepted, f refused by every gateway, r try again  7 "1" when it may have reached a gateway
 --       8 ms until the next try  9 holder of the lease  10 delivery known at once (s, d, f) or ""
---       11 provider id  12 ms until its delivery is first asked for
+--       11 provider id  12 ms until its delivery is first asked for  13 name of the gateway that took it
 -- Returns {now, 1 when this call finished the entry}.  A refund removes the log's entry: a second one does nothing.
 -- Who lost the lease to another holder, or to the lease of a newer send, may tell what was accepted or may have been
 -- sent; whether to give up or to pause is no longer theirs to say.
@@ -31,8 +31,11 @@ if v.s then
   local leased, holder = string.match(v.L or '', '^(%d+),%d+,([^,]*),')
   if outcome ~= 'a' and leased == number and holder ~= ARGV[9] then return {now, 0} end
   if outcome == 'r' and leased and tonumber(leased) > tonumber(number) then return {now, 0} end
+  -- Who finishes asks nobody any more.
+  if outcome ~= 'r' and leased == number and holder == ARGV[9] then redis.call('HDEL', KEYS[1], 'L') end
   if outcome == 'a' then
     redis.call('HSET', KEYS[1], 'ac', 1)
+    if v.n == number then redis.call('HSET', KEYS[1], 'gw', number .. ',' .. ARGV[13]) end
     deliver(KEYS[1], v, number, 's')
     local state = ARGV[10]
     if KEYS[3] ~= '' then

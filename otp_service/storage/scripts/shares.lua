@@ -7,12 +7,12 @@
 -- Returns {now, {share, …} in the order given, {name, from, to, reason, …} of the shifts that this call made}.
 --
 -- A gateway's field: "<share>,<well>,<failed>,<counted at>,<shifted at>".  The share is a percentage of its weight.
--- It is halved when at least 3 answers and 3 in 10 were failures (both fade with a half-life of a minute), at most
--- every 5 s, down to 2, so that some messages still try it; a refused account goes there at once, and each further
--- refusal keeps it there.  Every 30 s without a shift it drifts back by 10, traffic or none: otherwise what gets none
--- would never come back.
+-- It is halved when at least 3 answers and 3 in 10 were failures (both fade with a half-life of 20 s), at most every
+-- 5 s, down to 2, so that some messages still try it.  It goes there at once when the account is refused, 3 times and
+-- with nothing well in between: what is refused to one number or worker must not take it from all.  Every 30 s without
+-- a shift it drifts back by 10, traffic or none: otherwise what gets none would never come back.
 -- Time in ms.  Cost O(gateways).  Slot: its own.
-local HALF_LIFE_MS, FAILED, RATIO = 60000, 2.5, 0.3
+local HALF_LIFE_MS, FAILED, RATIO = 20000, 2.5, 0.3
 local FLOOR, PATIENCE_MS, DRIFT_MS, DRIFT, KEPT_MS = 2, 5000, 30000, 10, 3600000
 local now = clock(ARGV[1])
 local shares, shifts = {}, {}
@@ -25,7 +25,8 @@ for at = 2, #ARGV, 5 do
   well = tonumber(well or 0) * fade + tonumber(ARGV[at + 1])
   failed = tonumber(failed or 0) * fade + tonumber(ARGV[at + 2])
   local was, why = share, nil
-  if ARGV[at + 4] == '1' then
+  local refused = ARGV[at + 4] == '1' and (share == FLOOR or failed >= FAILED and well < 1)
+  if refused then
     share, why = FLOOR, reason
   elseif tonumber(ARGV[at + 2]) > 0 and failed >= FAILED and failed >= RATIO * (well + failed)
       and now - shifted >= PATIENCE_MS then

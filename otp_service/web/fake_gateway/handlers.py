@@ -7,7 +7,7 @@ The fake gateway: the provider's side of ``sms_adapters/fake.py``, for the demo,
     GET  {prefix}/gateway/messages   ?id=...&id=...   what became of messages
     GET  {prefix}/sms                what arrived, newest first: JSON, or a page where the caller accepts text/html
     GET  {prefix}/script             the script in force, see script.py
-    PUT  {prefix}/script             another one: 200 with it, or 422 with every member that is wrong
+    PUT  {prefix}/script             another one: 200 with it, or 422 with what is wrong; any Content-Type will do
 
 Magic numbers (``core/magic_numbers.py``) do what they stand for, whatever the script says.
 """
@@ -26,7 +26,7 @@ from aiohttp import web
 from otp_service.core.client import LOOPBACK_HOSTS
 from otp_service.core.errors import ConfigurationError, Forbidden, Refusal
 from otp_service.web import problems
-from otp_service.web.bodies import read_json
+from otp_service.web.bodies import read_bytes, read_json, refuse_length
 from otp_service.web.exchange import answer, answer_headers, peer_of
 from otp_service.web.fake_gateway.inbox import render
 from otp_service.web.fake_gateway.provider import FakeProvider, Sms
@@ -88,9 +88,12 @@ class FakeGatewayHandlers:
         return answer(orjson.dumps(self._provider.script))
 
     async def change_script(self, request: web.Request) -> web.Response:
-        """Follow another script."""
+        """Follow another script, whatever its Content-Type: ``curl -T script.json`` names none."""
         self._guard(request)
-        body, _ = await read_json(request)
+        refuse_length(request)
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise problems.not_json()
+        body = await read_bytes(request)
         try:
             self._provider.play(read_script(body))
         except ConfigurationError as error:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from otp_service.core.errors import ConfigurationError
@@ -24,6 +24,15 @@ _STRICT: Final = ConfigDict(extra="forbid", strict=True)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[int, Field(ge=0, le=600_000)]
+
+_REFUSALS: Final = tuple(result.value for result in SendResult if result is not SendResult.ACCEPTED)
+
+
+def _refusing(value: object) -> object:
+    """Refuse what is no refusal: ``accepted``, and what is no result at all."""
+    if value not in _REFUSALS:
+        raise ValueError(f"write one of {', '.join(_REFUSALS)}")
+    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -37,14 +46,12 @@ class Failures:
         share: how many of all, at random; it stands instead of ``every``.
     """
 
-    result: SendResult = SendResult.TEMPORARY
+    result: Annotated[SendResult, BeforeValidator(_refusing)] = SendResult.TEMPORARY
     every: Annotated[int, Field(ge=1)] | None = None
     share: Share | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Failures:
-        if self.result is SendResult.ACCEPTED:
-            raise ValueError("accepted is no failure")
         if (self.every is None) == (self.share is None):
             raise ValueError("write one of every and share")
         return self
@@ -98,7 +105,12 @@ _READER: Final = TypeAdapter[Script](Script)
 
 
 def read_script(body: bytes | str) -> Script:
-    """Read a script from JSON.  Raises ConfigurationError, whose lines name every member that is wrong."""
+    """
+    Read a script from JSON.
+
+    Raises ConfigurationError with a line for each member that is wrong; what is no JSON object is one line, and that
+    ``every`` and ``share`` exclude each other is told when the other members of ``fail`` are right.
+    """
     try:
         return _READER.validate_json(body)
     except ValidationError as error:
@@ -106,4 +118,5 @@ def read_script(body: bytes | str) -> Script:
 
 
 def _line(error: Any) -> str:
-    return f"{'.'.join(map(str, error['loc'])) or 'script'}: {error['msg']}"
+    said = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
+    return f"{'.'.join(map(str, error['loc'])) or 'script'}: {said}"

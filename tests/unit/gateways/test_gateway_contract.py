@@ -444,6 +444,21 @@ def test_every_test_of_the_contract_catches_something() -> None:
     assert all((getattr(GatewayContract, name).__doc__ or "").endswith(".") for name in rules)
 
 
+@pytest.mark.parametrize(("there", "said"), [
+    ("build_poll", "parse_poll and poll_batch are missing"), ("parse_poll", "build_poll and poll_batch are missing"),
+    ("poll_batch", "build_poll and parse_poll are missing"),
+])
+@pytest.mark.parametrize("supports", [Good.supports, replace(Good.supports, polling=False)], ids=["said", "not said"])
+def test_what_polling_lacks_is_named(there: str, said: str, supports: Supports) -> None:
+    """Whoever wrote a part of polling learns which parts are missing, whatever ``supports`` says."""
+    missing = [name for name in ("build_poll", "parse_poll", "poll_batch") if name != there]
+    two = caught(Contract(without(*missing, supports=supports), polled=None))["test_it_says_what_it_supports"]
+    one = caught(Contract(without(there, supports=supports), polled=None))["test_it_says_what_it_supports"]
+
+    assert said in two
+    assert f"{there} is missing" in one
+
+
 def test_options_may_support_less() -> None:
     """An adapter whose options decide says what it supports on the instance, and is not asked for the rest."""
     class Optional(Good):

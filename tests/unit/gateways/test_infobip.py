@@ -54,7 +54,7 @@ STATUSES = [
     (5, 13, "REJECTED_SENDER", "sender_rejected", "failed"),
     (5, 14, "REJECTED_DESTINATION_BLOCKLISTED", "blocked", "failed"),
     (5, 17, "REJECTED_PREPAID_PACKAGE_EXPIRED", "balance", "failed"),
-    (5, 18, "REJECTED_DESTINATION_NOT_REGISTERED", "authentication", "failed"),
+    (5, 18, "REJECTED_DESTINATION_NOT_REGISTERED", "blocked", "failed"),
     (5, 19, "REJECTED_ROUTE_NOT_AVAILABLE", "wrong_network", "failed"),
     (5, 20, "REJECTED_FLOODING_FILTER", "blocked", "failed"),
     (5, 21, "REJECTED_SYSTEM_ERROR", "temporary", "failed"),

@@ -174,7 +174,7 @@ class TestAnswer:
         ("8", "authentication", False), ("9", "balance", False), ("10", "throttled", False),
         ("11", "authentication", False), ("12", "template_rejected", False), ("14", "authentication", False),
         ("15", "sender_rejected", False), ("22", "wrong_network", False), ("23", "unknown", False),
-        ("29", "authentication", False), ("32", "authentication", False), ("33", "invalid_number", False),
+        ("29", "blocked", False), ("32", "authentication", False), ("33", "invalid_number", False),
     ])
     def test_every_status(self, code: str, result: str, maybe_sent: bool, http_status: int) -> None:
         """Each documented status is one result, whatever HTTP status comes with it; only 5 leaves a doubt."""

@@ -54,7 +54,7 @@ CODES = [
     ("-120", "sender_rejected"), ("-124", "authentication"), ("-126", "balance"), ("-127", "template_rejected"),
     ("-131", "template_rejected"), ("-133", "template_rejected"), ("-135", "sender_rejected"),
     ("-136", "sender_rejected"), ("-137", "balance"), ("-139", "blocked"), ("-140", "blocked"), ("-141", "blocked"),
-    ("-144", "balance"), ("-147", "balance"), ("-216", "authentication"), ("-220", "authentication"),
+    ("-144", "balance"), ("-147", "template_rejected"), ("-216", "authentication"), ("-220", "authentication"),
 ]
 
 
