@@ -25,7 +25,7 @@ from support.engine import (
     handle,
 )
 
-from otp_service.core.ports import HttpRequest, SmsMessage, Supports
+from otp_service.core.ports import HttpRequest, HttpResponse, SendOutcome, SmsMessage, Supports
 from otp_service.core.routing import Route, RouteBook, parse_tiers
 from otp_service.core.verification import Verification
 from otp_service.delivery.accounts import Pace
@@ -678,3 +678,89 @@ async def test_what_the_gateways_get_is_one_message(engine: Engine) -> None:
     first, second = seen
     assert first == second
     assert (f"{started.id}-1", engine.code(started)) == (first.reference, dict(first.params)["code"])
+
+
+# -- what an attacker tried ---------------------------------------------------------------------------------------
+
+
+async def test_a_gateway_asked_at_the_end_may_take_it(engine: Engine) -> None:
+    """A verification whose time ends while a gateway is asked ends expired: the SMS may arrive (Invariant 6)."""
+    started = await engine.start()
+    engine.postbox.gate = asyncio.Event()
+    delivering = asyncio.create_task(engine.deliver())
+    await until(lambda: engine.postbox.in_hand == 1)
+    engine.advance(900)
+    await engine.deadlines()
+    assert "expired" == (await engine.get(started)).status
+    engine.postbox.gate.set()
+    await delivering
+    seen = await engine.get(started)
+    assert ("expired", "sent") == (seen.status, seen.delivery)
+
+
+class Raising(FakeGateway):
+    """An adapter with a defect, which tells what it should not."""
+
+    def parse_response(self, response: HttpResponse) -> SendOutcome:
+        """Fail."""
+        del response
+        raise RuntimeError("123456 is the code of +84900000001")
+
+
+async def test_an_adapter_that_raises_stops_nothing(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    """A defect of an adapter is an unclear answer, logged without what it says."""
+    started = await engine.start()
+    await engine.deliver(await engine.worker(adapter=Raising, attempts=2))
+    assert ("failed", 3, 1) == await shown(engine, started)
+    assert 2 == len(engine.postbox.posts)
+    told = capsys.readouterr().out
+    assert "adapter_error" in told
+    assert "RuntimeError" in told
+    assert "is the code of" not in told
+
+
+@pytest.mark.parametrize(("scheme", "listens", "code"), [
+    ("http", False, "connection_refused"), ("https", True, "tls_failed"),
+])
+async def test_why_there_is_no_connection(
+    engine: Engine, scheme: str, listens: bool, code: str, capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What keeps a connection from being made is told, and nothing counts as sent."""
+    started = await engine.start()
+    await engine.worker()
+    engine.postbox.url = engine.postbox.url.replace("http", scheme, 1)
+    if not listens:
+        await engine.postbox.close()
+    await engine.deliver(await engine.worker(attempts=1))
+    assert ("failed", 4, 0) == await shown(engine, started)
+    assert code in capsys.readouterr().out
+
+
+async def test_a_waiting_send_takes_whichever_is_free(engine: Engine) -> None:
+    """Sends that found every hand busy go to the gateway whose hand comes free first, not to the first of the list."""
+    engine.postbox.gate = asyncio.Event()
+    started = [await engine.start(f"+8453000{at:04d}") for at in range(6)]
+    worker, stop = await engine.worker(tiers=BOTH, hands=1), asyncio.Event()
+    running = asyncio.create_task(worker.run(stop))
+    await until(lambda: len(engine.backup.posts) == 5)
+    assert 1 == engine.postbox.in_hand
+    engine.postbox.gate.set()
+    await until(lambda: len(engine.postbox.posts) + len(engine.backup.posts) == 6)
+    stop.set()
+    await running
+    assert {f"{one.id}-1" for one in started} == {*engine.postbox.references, *engine.backup.references}
+
+
+async def test_each_gateway_has_its_own_hands(engine: Engine) -> None:
+    """Of a worker's hands each gateway has its part, so that one which hangs keeps none of the others'."""
+    worker = await engine.worker(tiers=BOTH, concurrency=8)
+    engine.postbox.gate = asyncio.Event()
+    for at in range(12):
+        await engine.start(f"+8453000{at:04d}")
+    stop = asyncio.Event()
+    running = asyncio.create_task(worker.run(stop))
+    await until(lambda: len(engine.backup.posts) == 8)
+    assert 4 == engine.postbox.in_hand
+    engine.postbox.gate.set()
+    stop.set()
+    await running
