@@ -66,8 +66,14 @@ class ReportPoller:
         return len(due) == size * _BATCHES
 
     async def _ask(self, account: Account, gateway: PollingGateway, provider_ids: list[str]) -> None:
-        answer = await self._sender.exchange(account, gateway.build_poll(provider_ids))
-        if isinstance(answer, SendOutcome):
-            _log.warning("poll not answered", gateway=account.name, provider_code=answer.provider_code)
-            return
-        await self._reports.take(account, gateway.parse_poll(answer))
+        """Make one poll; what an adapter or the HTTP client raises costs this one alone."""
+        try:
+            answer = await self._sender.exchange(account, gateway.build_poll(provider_ids))
+            if isinstance(answer, SendOutcome):
+                _log.warning("poll not answered", gateway=account.name, provider_code=answer.provider_code)
+                return
+            await self._reports.take(account, gateway.parse_poll(answer))
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - an adapter's defect must not end the worker; its text may hold data
+            _log.error("poll failed", gateway=account.name, error=type(error).__name__)

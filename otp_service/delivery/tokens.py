@@ -2,7 +2,10 @@
 Tokens of gateways that want one: fetched once for all workers, kept sealed, renewed before they run out.
 
 Some providers give a new refresh token with each token and void the older one.  So one worker fetches at a time, under
-a lease in the store, and what it got is kept even when the lease ran out.
+a lease in the store, and what it got is kept even when the lease ran out, however long the store takes to answer.
+
+What is lost all the same: what the provider gave to a process that was killed (SIGKILL, power) before the store had
+it, or that stopped while the store did not answer.  The next fetch is then made with what the settings hold.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from secrets import token_hex
 
@@ -25,6 +29,10 @@ _MARGIN = 0.1
 _MAX_MARGIN_S = 60
 _LEASE_MARGIN_MS = 2000
 _PAUSE_S = 0.1
+_KEEP_PAUSE_S = 0.5
+#: How long those who wait for a token also wait until it is kept: they get the version that the store gave it.
+_KEPT_WITHIN_S = 0.5
+_CLOSE_S = 15.0
 
 _log = get_logger()
 
@@ -47,13 +55,17 @@ class Tokens:
     Args:
         store: where they are kept.
         ring: seals them.
+        close_s: seconds that ``close`` waits at most.
     """
 
-    def __init__(self, store: GatewayStore, ring: Callable[[], KeyRing]) -> None:
+    def __init__(self, store: GatewayStore, ring: Callable[[], KeyRing], *, close_s: float = _CLOSE_S) -> None:
         self._store = store
         self._ring = ring
+        self._close_s = close_s
         self._known: dict[str, Token] = {}
         self._asking: dict[str, asyncio.Task[Token | None]] = {}
+        #: Tokens that were fetched and that the store does not have yet.
+        self._keeping: dict[str, asyncio.Task[None]] = {}
 
     async def get(
         self, account: Account, gateway: TokenGateway, exchange: Exchange, *, not_version: int = 0,
@@ -73,7 +85,16 @@ class Tokens:
 
     async def close(self) -> None:
         """Let what is being fetched be kept: a token that changes with each fetch would be lost otherwise."""
-        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._close_s):
+                while under_way := [*self._asking.values(), *self._keeping.values()]:
+                    await asyncio.wait(under_way)
+        for name in {*self._asking, *self._keeping}:
+            _log.error("gateway token given up", gateway=name, fetched=name in self._keeping)
+        given_up = [*self._asking.values(), *self._keeping.values()]
+        for task in given_up:
+            task.cancel()
+        await asyncio.gather(*given_up, return_exceptions=True)
 
     def _ask(
         self, account: Account, gateway: TokenGateway, exchange: Exchange, not_version: int,
@@ -97,15 +118,21 @@ class Tokens:
     async def _from_store(
         self, account: Account, gateway: TokenGateway, exchange: Exchange, not_version: int,
     ) -> Token | None:
+        if keeping := self._keeping.get(account.name):
+            # The next is fetched with what this one came with, and whoever fetches it looks for that in the store.
+            await asyncio.wait([keeping])
         holder = token_hex(8)
-        lease_ms = round(account.timeout_s * 1000) + _LEASE_MARGIN_MS
+        lease_ms = _lease_ms(account)
         while True:
             kept = await self._store.token(account.name, not_version=not_version, lease_ms=lease_ms, holder=holder)
             found = self._open(account, kept)
             if kept.good and found is not None:
                 return self._remember(account, found, kept.version)
             if kept.fetch:
-                return await self._fetch(account, gateway, exchange, found, holder)
+                fetched = await self._fetch(account, gateway, exchange, found)
+                if fetched is None:
+                    return await self._fetched_by_others(account, not_version, holder)
+                return await self._take(account, fetched, max(kept.version, not_version) + 1, holder)
             if kept.good:
                 # It cannot be read, so it is no use to anybody: ask for the next.
                 not_version = kept.version
@@ -114,28 +141,53 @@ class Tokens:
             await asyncio.sleep(_PAUSE_S)
 
     async def _fetch(
-        self, account: Account, gateway: TokenGateway, exchange: Exchange, last: AccessToken | None, holder: str,
-    ) -> Token | None:
-        fetched = None
+        self, account: Account, gateway: TokenGateway, exchange: Exchange, last: AccessToken | None,
+    ) -> AccessToken | None:
         # What the last token came with; when that is refused, what the settings hold: somebody may have renewed it.
         for refresh in dict.fromkeys((last.refresh if last else None, None)):
             answer = await exchange(account, gateway.build_token_request(refresh))
             fetched = None if isinstance(answer, SendOutcome) else gateway.parse_token(answer)
             if fetched is not None:
-                fetched = replace(fetched, refresh=fetched.refresh or refresh)
-                break
+                return replace(fetched, refresh=fetched.refresh or refresh)
             status = answer.provider_code if isinstance(answer, SendOutcome) else str(answer.status)
             _log.warning("no gateway token", gateway=account.name, provider_code=status)
             if isinstance(answer, SendOutcome):
-                break  # nobody refused anything, and the lease is as long as one request
-        if fetched is None:
-            await self._store.keep_token(account.name, b"", good_ms=0, holder=holder)
-            return None
+                break  # nobody refused anything
+        return None
+
+    async def _fetched_by_others(self, account: Account, not_version: int, holder: str) -> Token | None:
+        """Give the lease back after a fetch in vain; returns what another worker may have got meanwhile."""
+        kept = await self._store.token(
+            account.name, not_version=not_version, lease_ms=_lease_ms(account), holder=holder,
+        )
+        await self._store.keep_token(account.name, b"", good_ms=0, holder=holder)
+        found = self._open(account, kept) if kept.good else None
+        return self._remember(account, found, kept.version) if found else None
+
+    async def _take(self, account: Account, fetched: AccessToken, version: int, holder: str) -> Token:
+        """Have a fetched token used and kept; ``version`` is what the store will most likely give it."""
         good_s = max(1.0, fetched.lives_s - min(_MAX_MARGIN_S, fetched.lives_s * _MARGIN))
-        sealed = self._seal(fetched)
-        version = await self._store.keep_token(account.name, sealed, good_ms=round(good_s * 1000), holder=holder)
+        token = self._remember(account, fetched, version, good_s)
         _log.info("gateway token fetched", gateway=account.name, lives_s=fetched.lives_s)
-        return self._remember(account, fetched, version, good_s)
+        keeping = asyncio.create_task(self._keep(account, fetched, token, good_s, holder))
+        self._keeping[account.name] = keeping
+        keeping.add_done_callback(lambda _: self._keeping.pop(account.name))
+        await asyncio.wait([keeping], timeout=_KEPT_WITHIN_S)
+        return self._known[account.name]
+
+    async def _keep(self, account: Account, fetched: AccessToken, token: Token, good_s: float, holder: str) -> None:
+        """Try until the store has it: the provider may take nothing else for the next one."""
+        while True:
+            try:
+                sealed, good_ms = self._seal(fetched), round(good_s * 1000)
+                version = await self._store.keep_token(account.name, sealed, good_ms=good_ms, holder=holder)
+                break
+            except Exception as error:  # noqa: BLE001 - whatever it is, giving up loses the token
+                _log.warning("gateway token not kept", gateway=account.name, error=type(error).__name__)
+            await asyncio.sleep(_KEEP_PAUSE_S)
+            good_s = max(0.0, token.good_until - _now())
+        # Never below what callers were told, or a token that they refuse would count as a new one.
+        self._known[account.name] = replace(token, version=max(version, token.version))
 
     def _remember(self, account: Account, found: AccessToken, version: int, good_s: float = 5.0) -> Token:
         """Keep a token in memory; one from the store only for a moment, because only the store knows its age."""
@@ -159,6 +211,11 @@ class Tokens:
             # Sealed under a key that has been dropped since: fetch anew with what the settings hold.
             _log.warning("gateway token not readable", gateway=account.name)
             return None
+
+
+def _lease_ms(account: Account) -> int:
+    """Return how long a fetch may take: it makes two requests at most."""
+    return round(2 * account.timeout_s * 1000) + _LEASE_MARGIN_MS
 
 
 def _now() -> float:

@@ -12,6 +12,8 @@ from otp_service.core.errors import FieldError
 from otp_service.web import problems
 from otp_service.web.exchange import JSON
 
+_PIECE: Final = 65_536
+
 #: Seconds a body may take to arrive; one that came with its headers is not timed.
 ARRIVAL_S: Final = 10.0
 _KEY_MAX: Final = 255
@@ -43,10 +45,10 @@ async def read_json(request: web.Request, *, required: bool = True) -> tuple[byt
     return body, raw
 
 
-def refuse_length(request: web.Request) -> None:
-    """Refuse a body that says it is too long, unread.  Raises InvalidRequest (413)."""
+def refuse_length(request: web.Request, most: int | None = None) -> None:
+    """Refuse a body that says it is longer than ``most`` or the application's limit, unread.  Raises InvalidRequest."""
     length = request.content_length
-    if length is not None and length > request.client_max_size:
+    if length is not None and length > (request.client_max_size if most is None else most):
         raise problems.too_large()
 
 
@@ -64,6 +66,25 @@ async def read_bytes(request: web.Request) -> bytes:
     except (TimeoutError, web.RequestPayloadError, ConnectionError) as error:
         # Too slow, cut off, or chunks that are none: the whole body never came.
         raise problems.malformed() from error
+
+
+async def read_up_to(request: web.Request, most: int) -> bytes:
+    """
+    Read a body of at most ``most`` bytes where the application's limit is not the one that counts.
+
+    Raises InvalidRequest: 413 for a longer one, of which no more than a piece beyond the limit is read; 400 as above.
+    """
+    refuse_length(request, most)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(ARRIVAL_S):
+            while piece := await request.content.read(_PIECE):
+                body += piece
+                if len(body) > most:
+                    raise problems.too_large()
+    except (TimeoutError, web.RequestPayloadError, ConnectionError) as error:
+        raise problems.malformed() from error
+    return bytes(body)
 
 
 def idempotency_key(request: web.Request) -> tuple[str | None, tuple[FieldError, ...]]:

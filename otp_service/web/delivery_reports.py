@@ -4,11 +4,14 @@ What an SMS gateway calls back: ``/v1/delivery-reports/{gateway}/{secret}``.
 Most providers sign nothing, so the path carries a secret and the settings may list the provider's addresses; where a
 provider signs, the adapter checks that too.  Whatever is wrong with who calls is answered alike.  A report changes only
 ``delivery``, also when it comes by GET (DESIGN 3.12).
+
+Providers report in batches, so that a body may be longer here than elsewhere; of a stranger none is read.
 """
 
 from __future__ import annotations
 
 from hmac import compare_digest
+from typing import Final
 
 import orjson
 from aiohttp import web
@@ -19,9 +22,12 @@ from otp_service.delivery.accounts import Account
 from otp_service.telemetry.logs import get_logger
 from otp_service.telemetry.metrics import OTHER
 from otp_service.web.authentication import Authenticator
-from otp_service.web.bodies import read_bytes, refuse_length
+from otp_service.web.bodies import read_up_to
 from otp_service.web.dependencies import WebDependencies
 from otp_service.web.exchange import answer
+
+#: Bytes of a callback: several hundred of the reports that are longest, in one batch.
+_MAX_BODY: Final = 262_144
 
 _log = get_logger()
 
@@ -48,12 +54,11 @@ class DeliveryReports:
             # Nobody reports by it, and what only looks must change nothing.
             raise MethodNotAllowed(headers={"Allow": "GET,POST"})
         account, gateway = self._called(request)
-        refuse_length(request)
         callback = ReportRequest(
             method=request.method, url=f"{self._public_url}{request.raw_path}",
             headers={name.lower(): request.headers[name] for name in request.headers},
             query={name: request.query[name] for name in request.query},
-            body=await read_bytes(request),
+            body=await read_up_to(request, _MAX_BODY),
         )
         try:
             found = gateway.parse_report(callback)

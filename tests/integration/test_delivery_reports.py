@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
 import pytest
+import structlog
 from aiohttp import web
 from support.engine import ACCEPT, OTHER_PHONE, PHONE, REFUSE, THIRD_PHONE, UNCLEAR, Backend, Engine, ring
 
 from otp_service.core.errors import StoreUnavailable
-from otp_service.core.ports import DeliveryReport, DeliveryState
+from otp_service.core.ports import DeliveryReport, DeliveryState, HttpRequest, HttpResponse
 from otp_service.core.verification import Verification
 from otp_service.delivery.accounts import Account
 from otp_service.delivery.poller import FIRST_POLL_MS, ReportPoller
@@ -510,6 +512,51 @@ async def test_a_provider_that_does_not_answer_is_asked_later(engine: Engine) ->
     assert "sent" == await delivery(engine, started)
     engine.advance(4 * POLL_PAUSE_S)
     assert ["m-1"] == await due(engine)
+
+
+class Faulty(FakeGateway):
+    """An adapter that cannot poll."""
+
+    fault = ""
+
+    def build_poll(self, provider_ids: Sequence[str]) -> HttpRequest:  # noqa: D102 - as the adapter's
+        request = super().build_poll(provider_ids)
+        if self.fault == "build":
+            raise ValueError("m-1")
+        # The last two are refused by the HTTP client.
+        return {
+            "url": replace(request, url="http://[m-1"), "header": replace(request, headers={"accept": "\n"}),
+        }.get(self.fault, request)
+
+    def parse_poll(self, response: HttpResponse) -> list[DeliveryReport]:  # noqa: D102 - as the adapter's
+        if self.fault == "parse":
+            raise UnicodeError("m-1")
+        return super().parse_poll(response)
+
+
+@pytest.mark.parametrize("fault", ["build", "parse", "url", "header"])
+async def test_a_poll_that_raises_is_made_again(engine: Engine, fault: str) -> None:
+    """What an adapter or the HTTP client raises is logged by its kind alone, and the next round goes on."""
+    worker = await engine.worker(adapter=Faulty)
+    account = engine.accounts["fake"]
+    account.poll_reports = True
+    started = await sent_by(engine, worker, PHONE, "m-1")
+    poller = ReportPoller(
+        accounts=engine.accounts, store=engine.gateways, sender=worker._courier._sender, reports=engine.reports,
+    )
+    assert isinstance(account.gateway, Faulty)
+    async with provider({"m-1": "delivered"}, []) as url:
+        account.gateway._url, account.gateway.fault = url, fault
+        engine.advance(FIRST_POLL_S)
+        with structlog.testing.capture_logs() as lines:
+            await poller.step(account)
+        account.gateway.fault = ""
+        engine.advance(POLL_PAUSE_S)
+        await poller.step(account)
+    kind = "UnicodeError" if fault == "parse" else "ValueError"
+    expected = {"event": "poll failed", "log_level": "error", "gateway": "fake", "error": kind}
+    assert [expected] == lines
+    assert "delivered" == await delivery(engine, started)
 
 
 async def test_the_poller_stops_when_told(engine: Engine) -> None:

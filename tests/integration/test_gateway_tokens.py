@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import structlog
 from aiohttp import web
 from support.engine import (
     OTHER_PHONE,
@@ -18,6 +19,7 @@ from support.engine import (
     Engine,
     handle,
 )
+from support.proxy import Proxy
 
 from otp_service.core.ports import (
     AccessToken,
@@ -31,9 +33,11 @@ from otp_service.core.verification import Verification
 from otp_service.delivery.accounts import Account, Accounts
 from otp_service.delivery.sms_worker import SmsWorker
 from otp_service.delivery.tokens import Token, Tokens
-from otp_service.storage import keys
+from otp_service.storage import keys, scripts
+from otp_service.storage.client import connect
 
-TIMEOUT_S, LEASE_S = 5.0, 7.0
+#: A fetch makes two requests at most, and two seconds are for the way.
+TIMEOUT_S, LEASE_S = 5.0, 12.0
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -437,6 +441,39 @@ async def fetched_after(engine: Engine, provider: Provider) -> Token | None:
     return await get(await token_worker(engine, provider))
 
 
+async def test_the_lease_outlasts_a_fetch(engine: Engine, provider: Provider) -> None:
+    """The lease is as long as both requests of a fetch may take, and two seconds more."""
+    provider.gate = asyncio.Event()
+    fetching = asyncio.create_task(get(await token_worker(engine, provider)))
+    await until(lambda: provider.in_hand == 1)
+    lease = await engine.redis.get(keys.gateway("fake", "lease"))
+    provider.gate.set()
+    await fetching
+    assert round(LEASE_S * 1000) == int(lease.split(b",")[1]) - engine.clock.now_ms
+
+
+async def test_what_another_got_meanwhile_is_used(engine: Engine, provider: Provider) -> None:
+    """A fetch in vain takes what another worker got since the lease ran out, and leaves no lease behind."""
+    provider.gives, provider.gate = False, asyncio.Event()
+    fetching = asyncio.create_task(get(await token_worker(engine, provider, "slow")))
+    await until(lambda: provider.in_hand == 1)
+    engine.advance(LEASE_S)
+    async with listening(Provider()) as other:
+        await get(await token_worker(engine, other, "other"))
+        provider.gate.set()
+        token = await fetching
+    assert (1, "secret-1") == (token and token.version, token and token.value)
+    assert ([""], [""]) == (provider.asked, other.asked)
+    assert 0 == await engine.redis.exists(keys.gateway("fake", "lease"))
+
+
+async def test_a_fetch_in_vain_leaves_no_lease(engine: Engine, provider: Provider) -> None:
+    """After a fetch in vain the next may be made at once."""
+    provider.gives = False
+    assert await get(await token_worker(engine, provider)) is None
+    assert 0 == await engine.redis.exists(keys.gateway("fake", "lease"))
+
+
 async def test_a_lost_reply_to_the_order_to_fetch(engine: Engine) -> None:
     """Who is told twice to fetch is told so twice: a lost reply costs no lease (Invariant 11)."""
     for _ in range(2):
@@ -472,3 +509,78 @@ async def test_each_account_has_a_token_of_its_own(engine: Engine, provider: Pro
         await tokens_of(worker).get(Account(name, gateway), gateway, sender.exchange) for name in ("one", "two")
     ]
     assert ("secret-1", "secret-2") == (first and first.value, second and second.value)
+
+
+# -- a store that does not keep it --------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def unkept(url: str) -> AsyncIterator[tuple[Engine, Proxy]]:
+    """Give a process whose store refuses to keep tokens, and the line that does so."""
+    async with Proxy(url) as line, Engine(Backend("line", lambda: connect(f"redis://{line.address}"))) as engine:
+        line.answer(_keep_token(), b"-OOM command not allowed when used memory > 'maxmemory'.\r\n")
+        yield engine, line
+
+
+def _keep_token() -> bytes:
+    return scripts.load("keep_token").sha.encode()
+
+
+@pytest.mark.usefixtures("valkey")
+async def test_a_token_that_is_not_kept_is_used(valkey_url: str, provider: Provider) -> None:
+    """While the store does not keep a token its callers have it, and it is kept as soon as the store does."""
+    async with unkept(valkey_url) as (engine, line):
+        worker = await token_worker(engine, provider)
+        found = [*await asyncio.gather(*(get(worker) for _ in range(3))), await get(worker)]
+        assert await engine.redis.get(keys.gateway("fake", "token")) is None
+        line.answer(_keep_token(), None)
+        await tokens_of(worker).close()
+        await get(await token_worker(engine, provider, "other"))
+    assert ({"secret-1"}, [""]) == ({token.value for token in found if token}, provider.asked)
+
+
+@pytest.mark.usefixtures("valkey")
+async def test_what_was_not_kept_is_renewed(valkey_url: str, provider: Provider) -> None:
+    """The next token is fetched with what an unkept one came with, once that is kept, and with nothing older."""
+    async with unkept(valkey_url) as (engine, line):
+        worker = await token_worker(engine, provider)
+        first = await get(worker)
+        assert first is not None
+        renewing = asyncio.create_task(get(worker, not_version=first.version))
+        tried = line.requests
+        await until(lambda: line.requests >= tried + 2)
+        assert [""] == provider.asked
+        line.answer(_keep_token(), None)
+        second = await renewing
+    assert ("secret-2", ["", "fresh-1"]) == (second and second.value, provider.asked)
+
+
+async def test_closing_waits_for_the_fetch_and_the_store(engine: Engine, provider: Provider) -> None:
+    """A worker that stops in the middle of a fetch keeps what the fetch gives."""
+    provider.gate = asyncio.Event()
+    worker = await token_worker(engine, provider)
+    fetching = asyncio.create_task(get(worker))
+    await until(lambda: provider.in_hand == 1)
+    fetching.cancel()
+    closing = asyncio.create_task(tokens_of(worker).close())
+    provider.gate.set()
+    await closing
+    await get(await token_worker(engine, provider, "other"))
+    assert [""] == provider.asked
+
+
+@pytest.mark.usefixtures("valkey")
+async def test_closing_ends(valkey_url: str, provider: Provider) -> None:
+    """A worker that stops does not wait for the store for ever, and says that a token is lost."""
+    async with unkept(valkey_url) as (engine, _):
+        worker = await token_worker(engine, provider)
+        tokens = worker._courier._sender._tokens = Tokens(engine.gateways, lambda: engine.ring, close_s=0.1)
+        await get(worker)
+        with structlog.testing.capture_logs() as lines:
+            async with asyncio.timeout(10):
+                await tokens.close()
+    assert [("error", "fake", True)] == [
+        (line["log_level"], line["gateway"], line["fetched"])
+        for line in lines if line["event"] == "gateway token given up"
+    ]
+    assert not tokens._keeping

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fakeredis import FakeAsyncRedis
+from multidict import CIMultiDict
 from web_harness import Web, serve
 
 from otp_service.core.ports import HttpResponse, SendResult, SmsMessage
@@ -104,6 +105,46 @@ async def test_loopback_only(fake_redis: FakeAsyncRedis, monkeypatch: pytest.Mon
         ]
 
     assert [403, 403] == statuses
+
+
+@pytest.mark.parametrize(("header", "value"), [
+    ("Forwarded", "for=203.0.113.7"), ("X-Forwarded-For", "203.0.113.7"), ("X-Forwarded-Host", "localhost"),
+    ("x-forwarded-proto", "https"), ("X-Forwarded-For", ""), ("X-Real-IP", "127.0.0.1"), ("Via", "1.1 proxy"),
+    ("Origin", "https://evil.example"), ("Origin", "null"), ("Origin", ""), ("Origin", "http://localhost.evil.example"),
+    ("Origin", "http://localhost:1@evil.example"), ("Origin", "https://evil.example http://localhost"),
+    ("Origin", "file://localhost"), ("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Site", "Cross-Site"),
+    ("Host", "localhost:1@evil"), ("Host", "localhost:"), ("Host", "localhost:x"), ("Host", "localhost.evil.example"),
+    ("Host", "evil.example:8080"), ("Host", "otp.example"), ("Host", "localhost@evil"), ("Host", "evil@localhost:80"),
+])
+async def test_what_comes_from_elsewhere_is_refused(service: Web, header: str, value: str) -> None:
+    """From this machine's address too: a reverse proxy, another site's page, a name that is not this machine's."""
+    statuses = [
+        (await service.call(method, path, key=None, headers={header: value})).status
+        for method, path in (
+            ("GET", "/demo/sms"), ("POST", "/demo/gateway"), ("GET", "/demo/gateway/messages"), ("GET", "/demo/script"),
+            ("PUT", "/demo/script"),
+        )
+    ]
+
+    assert [403] * 5 == statuses
+
+
+@pytest.mark.parametrize("headers", [
+    {"Host": "localhost"}, {"Host": "127.0.0.1:8080"}, {"Host": "[::1]:8080"}, {"Host": "[::1]"},
+    {"Host": "localhost:80"},
+    {"Origin": "http://localhost:3000"}, {"Origin": "http://127.0.0.1:8080"}, {"Origin": "https://[::1]"},
+    {"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "same-site"},
+])
+async def test_what_comes_from_this_machine_is_served(service: Web, headers: dict[str, str]) -> None:
+    """A terminal, the address bar, and pages of this machine under any of its own names and ports."""
+    assert 200 == (await service.call("GET", "/demo/sms", key=None, headers=headers)).status
+
+
+async def test_no_header_may_come_twice_to_hide_one(service: Web) -> None:
+    """Every Origin counts, not the first alone."""
+    headers = CIMultiDict([("Origin", "http://localhost"), ("Origin", "https://evil.example")])
+
+    assert 403 == (await service.http.get("/demo/sms", headers=headers)).status
 
 
 async def test_no_inbox_outside_the_demo(fake_redis: FakeAsyncRedis) -> None:

@@ -14,10 +14,12 @@ from web_harness import KEY, PUBLIC_URL, REPORT_SECRET, SIMPLE, Web, catalogue, 
 
 from otp_service.core.ports import DeliveryReport, ReportRequest
 from otp_service.delivery.accounts import Account
+from otp_service.storage.store import Taken
 from otp_service.web import bodies, openapi
 from sms_adapters.console import ConsoleGateway
 from sms_adapters.esms import EsmsGateway
 from sms_adapters.fake import SIGNATURE_HEADER, FakeGateway, sign
+from sms_adapters.infobip import InfobipGateway
 
 FAKE = f"/v1/delivery-reports/fake/{REPORT_SECRET}"
 TEMPLATE = "/v1/delivery-reports/{gateway}/{secret}"
@@ -60,10 +62,22 @@ async def service(fake_redis: FakeAsyncRedis, listening: Listening) -> AsyncIter
                 account("no-secret", report_secret=""), account("mute", ConsoleGateway()),
                 account("elsewhere", report_networks=[ip_network("203.0.113.0/24"), ip_network("2001:db8::/32")]),
                 account("loopback", report_networks=[ip_network("127.0.0.0/8")]),
+                account("infobip", InfobipGateway(api_key="a", sender="CongDVC")),
                 account("signed", FakeGateway("http://127.0.0.1:1", report_key=SIGNING_KEY)),
             )
         }
         yield running
+
+
+async def sent(service: Web, gateway: str = "fake") -> dict[str, Any]:
+    """Start a verification whose SMS a gateway has taken: by our reference, nobody else may report it."""
+    started = await service.start(SIMPLE)
+    shard = service.deps.service.secrets.ring.parse_id(started["id"])
+    assert shard is not None
+    await service.store.sent(
+        shard, started["id"], 1, b"1-1", outcome="a", maybe_sent=False, holder="worker", taken=Taken(gateway),
+    )
+    return started
 
 
 async def deliveries(service: Web, verification_id: str) -> str:
@@ -80,15 +94,15 @@ async def report(
     return response.status, await response.json(content_type=None)
 
 
-async def raw(service: Web, sent: bytes, *, stay: bool = False) -> bytes:
-    """Send bytes over a socket of their own; returns what comes back until it is closed, or half-close at once."""
+async def raw(service: Web, sent: bytes, *, stay: bool = False, line: bool = False) -> bytes:
+    """Send bytes over a socket of their own, half-closed unless ``stay``; returns all that comes, or its first line."""
     reader, writer = await asyncio.open_connection(service.http.server.host, service.http.server.port)
     writer.write(sent)
     await writer.drain()
     if not stay:
         writer.write_eof()
     try:
-        return await asyncio.wait_for(reader.read(), timeout=10)
+        return await asyncio.wait_for(reader.readline() if line else reader.read(), timeout=10)
     finally:
         writer.close()
         await writer.wait_closed()
@@ -99,7 +113,7 @@ async def raw(service: Web, sent: bytes, *, stay: bool = False) -> bytes:
 
 async def test_a_report_is_taken_over(service: Web, listening: Listening) -> None:
     """A POST of the provider becomes ``delivery``; the adapter saw what was sent, at the public URL."""
-    started = await service.start(SIMPLE)
+    started = await sent(service)
     body = orjson.dumps({"reference": f"{started['id']}-1", "state": "delivered"})
 
     assert (200, {"reports": 1}) == await report(service, f"{FAKE}?a=1&a=2&b=%C4%91", body, headers={"X-One": "two"})
@@ -113,7 +127,7 @@ async def test_a_report_is_taken_over(service: Web, listening: Listening) -> Non
 
 async def test_a_report_by_get_is_taken_over(service: Web) -> None:
     """A provider that knows only GET is heard as well.  Invariant 12."""
-    started = await service.start(SIMPLE)
+    started = await sent(service, "esms")
     path = f"/v1/delivery-reports/esms/{REPORT_SECRET}?SMSID=m-1&RequestId={started['id']}-1&SendStatus=5&SendFailed=1"
 
     assert (200, {"reports": 1}) == await report(service, path, method="GET")
@@ -122,7 +136,7 @@ async def test_a_report_by_get_is_taken_over(service: Web) -> None:
 
 async def test_a_signed_report_is_taken_over(service: Web) -> None:
     """Where the provider signs, its signature opens the door."""
-    started = await service.start(SIMPLE)
+    started = await sent(service, "signed")
     body = orjson.dumps({"reference": f"{started['id']}-1", "state": "delivered"})
     headers = {SIGNATURE_HEADER.title(): sign(SIGNING_KEY.encode(), body)}
 
@@ -134,11 +148,11 @@ async def test_a_signed_report_is_taken_over(service: Web) -> None:
 
 @pytest.mark.parametrize(("expected", "told"), [
     ("delivered", ["delivered", "delivered"]), ("delivered", ["delivered", "sent"]),
-    ("delivered", ["failed", "delivered"]), ("queued", []),
+    ("delivered", ["failed", "delivered"]), ("sent", []),
 ])
 async def test_reports_may_repeat_and_overtake(service: Web, expected: str, told: list[str]) -> None:
     """Each is answered 200, whatever it changes, so that the provider stops telling it."""
-    started = await service.start(SIMPLE)
+    started = await sent(service)
 
     for state in told:
         assert (200, {"reports": 1}) == await report(
@@ -158,7 +172,7 @@ async def test_what_is_none_of_ours_is_answered_alike(service: Web, reference: s
 async def test_nothing_but_delivery_changes(service: Web) -> None:
     """The verification reads as before in every other member, and no other key of the store is touched."""
     redis = service.store.client.redis
-    started = await service.start(SIMPLE)
+    started = await sent(service)
     other = await service.start({**SIMPLE, "phone_number": "0900000002"})
     before = {str(key): await redis.dump(key) for key in await redis.keys("*")}
     seen = await (await service.call("GET", f"/v1/verifications/{started['id']}")).json()
@@ -287,19 +301,46 @@ async def test_an_adapter_s_method_is_its_own(service: Web) -> None:
     assert 400 == (await report(service, esms, b""))[0]
 
 
-async def test_a_report_may_be_as_large_as_any_body(service: Web) -> None:
-    """Invariant 14: a longer one is 413, whether it names its length or not."""
-    async def chunks() -> AsyncIterator[bytes]:
-        for _ in range(40):
-            yield b" " * 1000
+async def chunks(body: bytes, size: int = 60_001) -> AsyncIterator[bytes]:
+    """Give a body in chunks, so that nothing says how long it will be."""
+    for at in range(0, len(body), size):
+        yield body[at:at + size]
 
-    at_limit = b'{"id": "m-1", "state": "delivered"}'.ljust(16_384)
-    chunked = await service.http.post(FAKE, data=chunks())
 
-    assert [200, 413, 413] == [
-        (await report(service, body=at_limit))[0], (await report(service, body=at_limit + b" "))[0], chunked.status,
+async def test_a_report_may_be_as_large_as_a_batch(service: Web) -> None:
+    """Invariant 14: 256 KiB, above the limit of any other body, and a longer one is 413 whether it says so or not."""
+    path = f"/v1/delivery-reports/infobip/{REPORT_SECRET}"
+    batch = orjson.dumps({"results": [
+        {"messageId": f"m-{number}", "status": {"groupId": 3, "id": 5}, "to": "x" * 300} for number in range(600)
+    ]})
+    at_limit = batch.ljust(262_144)
+    answers = [
+        await service.http.post(path, data=body)
+        for body in (at_limit, chunks(at_limit), at_limit + b" ", chunks(at_limit + b" "), chunks(at_limit * 5))
     ]
-    assert "invalid_request" == (await chunked.json(content_type=None))["code"]
+    found = [await answer.json(content_type=None) for answer in answers]
+
+    assert 200_000 < len(batch)
+    assert [200, 200, 413, 413, 413] == [answer.status for answer in answers]
+    assert [{"reports": 600}] * 2 == found[:2]
+    assert ["invalid_request"] * 3 == [refused["code"] for refused in found[2:]]
+
+
+async def test_other_bodies_keep_their_limit(service: Web) -> None:
+    """What is taken in here is no way around ``max_body_bytes`` elsewhere."""
+    assert 413 == (await service.call("POST", "/v1/verifications", b" " * 16_385)).status
+
+
+@pytest.mark.parametrize("path", [
+    f"{FAKE}x", f"/v1/delivery-reports/nobody/{REPORT_SECRET}", f"/v1/delivery-reports/elsewhere/{REPORT_SECRET}",
+])
+async def test_a_stranger_s_body_is_not_read(service: Web, listening: Listening, path: str) -> None:
+    """Who has no secret, or another address, is answered 404 while the body is still to come."""
+    for length in ("Content-Length: 262144", "Transfer-Encoding: chunked"):
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{length}\r\n\r\n"
+
+        assert (await raw(service, head.encode(), stay=True, line=True)).startswith(b"HTTP/1.1 404 ")
+    assert [] == listening.heard
 
 
 async def test_a_huge_report_is_refused_before_it_arrives(service: Web) -> None:
@@ -308,6 +349,13 @@ async def test_a_huge_report_is_refused_before_it_arrives(service: Web) -> None:
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000000000\r\n\r\n"
 
         assert (await raw(service, head.encode(), stay=True)).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+async def test_a_report_without_an_end_is_refused_at_the_limit(service: Web) -> None:
+    """Invariant 14: who sends chunk after chunk is answered 413 as soon as they are too many, not at their end."""
+    head = f"POST {FAKE} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n40001\r\n".encode()
+
+    assert (await raw(service, head + b" " * 0x40001, stay=True, line=True)).startswith(b"HTTP/1.1 413 ")
 
 
 async def test_a_report_that_never_comes(service: Web, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,7 +408,7 @@ async def test_the_secret_is_shown_to_nobody(service: Web) -> None:
     calls: tuple[tuple[str, str, Any, Mapping[str, str]], ...] = (
         ("POST", FAKE, {"id": "m-0900000001", "state": "delivered"}, {}),
         ("POST", FAKE, b"{", {}),
-        ("POST", FAKE, b" " * 20_000, {}),
+        ("POST", FAKE, b" " * 300_000, {}),
         ("PUT", FAKE, None, {}),
         ("HEAD", FAKE, None, {}),
         ("POST", f"{FAKE}/x", None, {}),
@@ -405,7 +453,7 @@ async def test_an_adapter_that_fails_is_a_defect_without_a_secret(
 
 async def test_reports_are_counted(service: Web) -> None:
     """By account, state and what became of them; refused ones without a state; strangers not at all."""
-    started = await service.start(SIMPLE)
+    started = await sent(service)
     good = {"reference": f"{started['id']}-1", "state": "delivered"}
     for path, body in (
         (FAKE, good), (FAKE, good), (FAKE, {"reference": "stranger", "state": "sent"}), (FAKE, b"{"),

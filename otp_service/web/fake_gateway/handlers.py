@@ -15,6 +15,7 @@ Magic numbers (``core/magic_numbers.py``) do what they stand for, whatever the s
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
@@ -34,6 +35,14 @@ from otp_service.web.fake_gateway.script import Script, read_script
 
 _MAX_POLLED: Final = 100
 _MAX_BODY: Final = 65_536
+
+#: What a reverse proxy on this machine adds to what it lets in from others; and all that begins like the last.
+_PROXY_HEADERS: Final = frozenset({"forwarded", "via", "x-real-ip"})
+_FORWARDED: Final = "x-forwarded"
+
+_AUTHORITY: Final = rf"({'|'.join(map(re.escape, sorted(LOOPBACK_HOSTS)))})(:[0-9]{{1,5}})?"
+_HOST: Final = re.compile(_AUTHORITY)
+_ORIGIN: Final = re.compile(rf"https?://{_AUTHORITY}")
 
 
 class FakeGatewayHandlers:
@@ -102,9 +111,20 @@ class FakeGatewayHandlers:
 
 
 def require_loopback(request: web.Request) -> None:
-    """Refuse every other machine: whoever reads the inbox reads the codes.  Raises Forbidden."""
-    peer = peer_of(request)
-    if peer is None or not ip_address(peer).is_loopback or not _names_loopback(request.host):
+    """
+    Refuse whoever is not on this machine: who reads the inbox reads the codes.  Raises Forbidden.
+
+    The address alone does not tell: a reverse proxy here has it too (one that adds none of the usual headers is not
+    seen), and so has this machine's browser with another site's page, which DNS rebinding may give a name of its own.
+    """
+    peer, headers = peer_of(request), request.headers
+    here = (
+        peer is not None and ip_address(peer).is_loopback and not _is_forwarded(request)
+        and _HOST.fullmatch(request.host) is not None
+        and all(_ORIGIN.fullmatch(origin) for origin in headers.getall("Origin", ()))
+        and headers.get("Sec-Fetch-Site", "").lower() != "cross-site"
+    )
+    if not here:
         raise Forbidden
 
 
@@ -165,6 +185,6 @@ def _sms(raw: dict[str, Any]) -> Sms:
     return Sms(str(reference), str(to), str(text), send_number)
 
 
-def _names_loopback(host: str) -> bool:
-    """Whether the page that asks knows this machine by its own name: another name here is DNS rebinding."""
-    return host.rpartition(":")[0] in LOOPBACK_HOSTS or host in LOOPBACK_HOSTS
+def _is_forwarded(request: web.Request) -> bool:
+    names = {name.lower() for name in request.headers}
+    return not names.isdisjoint(_PROXY_HEADERS) or any(name.startswith(_FORWARDED) for name in names)
