@@ -10,6 +10,7 @@ Source: the description in the settings, by whoever read the provider's manual.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -32,6 +33,8 @@ from sms_adapters.http_description import Path, Reports, Rule, Template, read_de
 from sms_adapters.reading import by_status, international, national, provider_code, provider_id, reference
 
 _FIELDS_MAX = 200
+#: What looks like a provider's code, and not like its sentence.
+_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,32}")
 
 
 class HttpGateway:
@@ -126,7 +129,8 @@ class HttpGateway:
         for rule in self._described.rules:
             if _matches(rule, response.status, answer):
                 return _read_answer(rule, response.status, answer)
-        return by_status(response.status)
+        code = _unmatched_code(self._described.rules, answer)
+        return by_status(response.status, f"{response.status}:{code}" if code else None)
 
 
 # -- filling in ----------------------------------------------------------------------------------------------------
@@ -178,6 +182,13 @@ def _matches(rule: Rule, status: int, answer: object) -> bool:
         return True
     found = _at(answer, rule.path)
     return found is not None if rule.values is None else shown(found) in rule.values
+
+
+def _unmatched_code(rules: Sequence[Rule], answer: object) -> str | None:
+    """Return the value at the first path that some rule looks at: whoever writes the next rule needs to know it."""
+    found = (_at(answer, path) for rule in rules for path in (rule.code, rule.path) if path)
+    codes = (shown(one) for one in found if isinstance(one, str | int))
+    return next((code for code in codes if code is not None and _CODE.fullmatch(code)), None)
 
 
 def _read_answer(rule: Rule, status: int, answer: object) -> SendOutcome:

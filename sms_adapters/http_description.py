@@ -3,7 +3,7 @@ The description of a gateway that speaks HTTP: how it is written in the settings
 
 ::
 
-    [gateway.options]
+    [gateways.NAME.options]
     url = "https://sms.example.vn/v1/send"     # with placeholders after the host
     method = "POST"                            # GET, POST, PUT
     sender = "Cong DVC"                        # {sender}
@@ -17,7 +17,7 @@ The description of a gateway that speaks HTTP: how it is written in the settings
     json = {to = "{to_international}", text = "{text}", id = "{reference}", ttl = "{validity_s}"}   # or form = {...}
     templates = {registration = "T-17"}        # our template's key to what {template} stands for
 
-    [[gateway.options.answers]]                # the first that matches counts
+    [[gateways.NAME.options.answers]]          # the first that matches counts
     status = 200                               # or "2xx", or a list
     path = "code"                              # where in the JSON answer: names and list indexes, "data.0.code"
     value = ["0", "00"]                        # what stands there; without it, anything
@@ -25,7 +25,7 @@ The description of a gateway that speaks HTTP: how it is written in the settings
     id = "data.id"                             # the provider's id; an accepted answer without it is unknown
     code = "message_code"                      # for the log; the value at path without it
 
-    [gateway.options.reports]                  # if the provider calls back
+    [gateways.NAME.options.reports]            # if the provider calls back
     in = "json"                                # query (GET or POST), form or json (POST)
     list = "results"                           # json: where the list of reports is; without it there is one
     id = "id"                                  # the provider's id, our reference, or both

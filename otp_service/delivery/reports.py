@@ -7,6 +7,7 @@ found by the provider's id, else by our reference where the provider gives it ba
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Sequence
 
@@ -20,6 +21,9 @@ from otp_service.telemetry.metrics import Metrics
 
 _REFERENCE = re.compile(r"([A-Za-z0-9-]{1,36})-([1-9][0-9]?)")
 _PROVIDER_ID = re.compile(r"[!-~]{1,64}")
+
+#: A batch may hold thousands: so many share their round trips to the store.
+_AT_ONCE = 64
 
 _log = get_logger()
 
@@ -41,8 +45,8 @@ class Reports:
 
     async def take(self, account: Account, reports: Sequence[DeliveryReport]) -> None:
         """Take over what an account's provider reports.  Raises StoreUnavailable."""
-        for report in reports:
-            await self._take(account, report)
+        for at in range(0, len(reports), _AT_ONCE):
+            await asyncio.gather(*(self._take(account, report) for report in reports[at:at + _AT_ONCE]))
 
     async def _take(self, account: Account, report: DeliveryReport) -> None:
         state = Delivery(report.state.value)

@@ -10,7 +10,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from otp_service.core.evidence import OwnershipOutcome
 from otp_service.core.ports import SendResult
 from otp_service.core.verification import Status
-from otp_service.telemetry.metrics import ATTEMPT_OUTCOMES, DECISIONS, METHODS, QUEUES, STORE_ERRORS, Metrics
+from otp_service.telemetry.metrics import (
+    ATTEMPT_OUTCOMES,
+    DECISIONS,
+    METHODS,
+    QUEUES,
+    SKIP_REASONS,
+    STORE_ERRORS,
+    Metrics,
+)
 
 
 def make_metrics() -> Metrics:
@@ -240,5 +248,5 @@ def test_labels_never_carry_what_callers_send(calls: list[tuple[str, str, int]])
     names = {"registration", "sign_in", "phone_day", "service_rate", "fake", "tttb", "start", "check", "other"}
     closed = {*DECISIONS, *ATTEMPT_OUTCOMES, *QUEUES, *STORE_ERRORS, *map(str, OwnershipOutcome), *map(str, SendResult)}
     closed |= {"started", *map(str, Status), "sim_not_owned", "subscriber_unknown", "ownership_unavailable", "risk"}
-    closed |= {*METHODS, *(str(number) for number in range(100, 600))}
+    closed |= {*SKIP_REASONS, *METHODS, *(str(number) for number in range(100, 600))}
     assert set() == seen - names - closed

@@ -403,14 +403,18 @@ class TestAnswer:
     ])
     def test_what_no_rule_takes_counts_by_its_status(self, status: int, result: str, maybe_sent: bool) -> None:
         """Garbage, redirects and errors that are not described are what their status says."""
-        for body in (b"", b"<html>", b"[]", b'{"code": 99}', b'{"code": 0', b"\xff"):
+        for body in (b"", b"<html>", b"[]", b'{"code": "no, sorry"}', b'{"code": 0', b"\xff"):
             assert SendOutcome(SendResult(result), None, str(status), maybe_sent=maybe_sent) == answer(status, body)
+
+    def test_what_no_rule_takes_is_told_with_its_code(self) -> None:
+        """Whoever writes the next rule learns which value it must match."""
+        assert SendOutcome(SendResult.UNKNOWN, None, "200:99", maybe_sent=True) == answer(200, b'{"code": 99}')
 
     def test_a_redirect_is_never_a_success(self) -> None:
         """The body of a success behind a redirect is not read."""
         body = {"code": 0, "data": [{"id": "m-1"}]}
 
-        assert SendOutcome(SendResult.UNKNOWN, None, "302", maybe_sent=True) == answer(302, body)
+        assert SendOutcome(SendResult.UNKNOWN, None, "302:0", maybe_sent=True) == answer(302, body)
 
 
 class TestReport:
