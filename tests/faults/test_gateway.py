@@ -63,7 +63,7 @@ async def test_gateway_that_is_down(site: Installation, gateway: ScriptedGateway
         replies = [await api.start(f"070000020{at}", end_user_ip=f"203.0.{at}.7") for at in range(5)]
         assert {"queued"} == {reply["delivery"] for reply in replies}
         await eventually(lambda: len(worker.events("sms")) >= 10, "the worker tries again")
-        assert {"not_connected"} == {event["provider_code"] for event in worker.events("sms")}
+        assert {"connection_refused"} == {event["provider_code"] for event in worker.events("sms")}
         gateway.up()
         codes = [await gateway.code(reply["id"]) for reply in replies]
         answers = await asyncio.gather(
