@@ -143,8 +143,8 @@ async def opened(settings: Settings, kind: str = "", *, trying: str = "") -> Asy
         gateways = GatewayStore(client)
         reports = Reports(gateways, lambda: keys.secrets.ring, metrics)
         yield House(
-            settings, store, url, service, clients, catalogue, metrics, keys, gateways, Accounts(accounts, gateways),
-            reports,
+            settings, store, url, service, clients, catalogue, metrics, keys, gateways,
+            Accounts(accounts, gateways, hands=settings.sending.concurrency), reports,
         )
 
 

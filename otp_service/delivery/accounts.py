@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import cast
 
-from otp_service.core.ports import ConnectedGateway, Gateway, SmsGateway, Supports, TokenGateway
+from otp_service.core.ports import ConnectedGateway, Gateway, Supports, TokenGateway
 from otp_service.storage.gateways import GatewayStore
 
 #: The longest wait for a place in time that is worth holding a claim for.
@@ -50,7 +49,7 @@ class Account:
         poll_reports: whether to ask for deliveries.
 
     Attributes:
-        connected, with_token, plain: the adapter as what it is; two of them are None.
+        connected, with_token: the adapter where it is of that kind, else None.
     """
 
     def __init__(
@@ -62,7 +61,6 @@ class Account:
         # Asking a protocol whether an object follows it is slow, and every message would ask.
         self.connected = gateway if isinstance(gateway, ConnectedGateway) else None
         self.with_token = gateway if isinstance(gateway, TokenGateway) else None
-        self.plain = None if self.connected or self.with_token else cast("SmsGateway", gateway)
         self.pace = pace
         self.report_secret = report_secret
         self.report_networks = tuple(report_networks)
@@ -126,13 +124,22 @@ class Accounts:
     The accounts in use, by name.
 
     Args:
-        accounts: every account that a route names.
+        accounts: every account that a route names, and the test keys'.
         store: where places in time are reserved.
+        hands: hand-overs at once of a worker; each account gets its part, so that one that hangs leaves the others
+            theirs.
+
+    Attributes:
+        deduplicating: the accounts whose provider drops duplicates.
     """
 
-    def __init__(self, accounts: Sequence[Account], store: GatewayStore) -> None:
+    def __init__(self, accounts: Sequence[Account], store: GatewayStore, *, hands: int = 256) -> None:
         self._accounts: Mapping[str, Account] = {account.name: account for account in accounts}
         self._store = store
+        self.deduplicating = frozenset(account.name for account in accounts if account.supports.deduplicates)
+        asked = sum(account.name != TEST_ACCOUNT for account in accounts)  # the test keys' account asks nobody
+        for account in accounts:
+            account.bound(hands // max(1, asked))
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self._accounts.values())
@@ -145,20 +152,9 @@ class Accounts:
         return self._accounts.get(name)
 
     @property
-    def deduplicating(self) -> frozenset[str]:
-        """The accounts whose provider drops duplicates."""
-        return frozenset(account.name for account in self if account.supports.deduplicates)
-
-    @property
     def longest_timeout_s(self) -> float:
         """The longest that one attempt can take; the test keys' account asks nobody."""
         return max(account.timeout_s for account in self if account.name != TEST_ACCOUNT)
-
-    def share_hands(self, hands: int) -> None:
-        """Give each account its part of a worker's hands, so that one that hangs leaves the others theirs."""
-        most = max(1, hands // max(1, len(self._accounts) - 1))  # the test keys' account asks nobody
-        for account in self:
-            account.bound(most)
 
     async def admit(self, candidates: Sequence[str]) -> tuple[Account, float] | None:
         """

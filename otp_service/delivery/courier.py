@@ -16,7 +16,7 @@ from secrets import token_hex
 from otp_service.core.failover import Next, Trial
 from otp_service.core.keyring import KeyRing
 from otp_service.core.magic_numbers import is_magic
-from otp_service.core.phone import carrier_hint
+from otp_service.core.phone import Carrier, carrier_hint
 from otp_service.core.ports import DeliveryState, SendOutcome, SendResult
 from otp_service.core.routing import RouteBook
 from otp_service.core.verification import STATUS_CODES, Delivery, Status, Verification
@@ -63,8 +63,7 @@ class _Job:
 
     ``holder`` names this hand in the lease, ``magic`` says that the number's outcome says nothing of the gateway,
     ``waited`` that another holder's lease was waited for, ``again`` that another hand had it before; ``asked`` names
-    the gateways this one has asked, ``carrier`` is the prefix's, ``asked_ms`` how long the last
-    gateway took.
+    the gateways this one has asked, ``carrier`` is the prefix's, ``asked_ms`` how long the last gateway took.
     """
 
     sms: QueuedSms
@@ -74,7 +73,7 @@ class _Job:
     waited: bool = False
     again: bool = False
     asked: set[str] = field(default_factory=set)
-    carrier: str | None = None
+    carrier: Carrier | None = None
     asked_ms: int = 0
 
     @property
@@ -126,7 +125,6 @@ class Courier:
         self._metrics = metrics
         self.policy = policy
         self._hands = asyncio.Semaphore(policy.concurrency)
-        accounts.share_hands(policy.concurrency)
         #: Set when the worker stops: nobody waits for a further attempt then.
         self.stopping = asyncio.Event()
         #: Sends that wait for their next attempt or for a busy gateway, and ask nobody.
@@ -175,13 +173,15 @@ class Courier:
         verification = to_verification(self._ring(), job.sms.verification_id, claim.record, claim.now_ms)
         if job.trial is None:
             self._metrics.queue_to_gateway(max(0, claim.now_ms - job.sms.queued_at_ms) / 1000)
-            job.trial = self._trial(verification, job.sms)
+            job.carrier = carrier_hint(verification.phone_number)
             job.magic = is_magic(verification.phone_number)
             job.again = claim.again
-            job.carrier = carrier_hint(verification.phone_number)
+            job.trial = self._trial(self._order(job, verification))
+        elif turn is None:
+            # It has waited, and the shares have shifted meanwhile.
+            job.trial.reorder(self._order(job, verification))
         account = turn
         if account is None:
-            job.trial.reorder(self._order(verification, job.sms))
             admitted = await self._accounts.admit(job.trial.candidates)
             if admitted is None:
                 return await self._busy(job, job.trial)
@@ -208,17 +208,14 @@ class Courier:
             )
         return claim
 
-    def _order(self, verification: Verification, sms: QueuedSms) -> tuple[str, ...]:
-        order = self._routes.order(
-            carrier_hint(verification.phone_number), verification.purpose, self._shares.now, sms.reference,
-        )
+    def _order(self, job: _Job, verification: Verification) -> tuple[str, ...]:
+        order = self._routes.order(job.carrier, verification.purpose, self._shares.now, job.sms.reference)
         if verification.test and any(self._accounts[name].real for name in order):
             # A test key sends no real SMS (DESIGN 4).
             return (TEST_ACCOUNT,)
         return order
 
-    def _trial(self, verification: Verification, sms: QueuedSms) -> Trial:
-        order = self._order(verification, sms)
+    def _trial(self, order: tuple[str, ...]) -> Trial:
         # Nobody reads what a test key sends, so little is tried again: its load must not hold live SMS up.
         attempts = min(2, self.policy.attempts) if order == (TEST_ACCOUNT,) else self.policy.attempts
         return Trial(order, attempts=attempts, deduplicating=self._accounts.deduplicating)

@@ -6,6 +6,7 @@ import asyncio
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import aiohttp
 from yarl import URL
@@ -16,6 +17,7 @@ from otp_service.core.ports import (
     HttpResponse,
     SendOutcome,
     SendResult,
+    SmsGateway,
     SmsMessage,
     TokenGateway,
 )
@@ -76,13 +78,12 @@ class Sender:
             return await account.connected.send(message)
         if account.with_token is not None:
             return await self._send_authorised(account, account.with_token, message)
-        if account.plain is None:
-            raise TypeError(f"{account.name} is no gateway")
-        built = account.plain.build_request(message)
+        gateway = cast("SmsGateway", account.gateway)
+        built = gateway.build_request(message)
         if isinstance(built, SendOutcome):
             return built
         answer = await self.exchange(account, built)
-        return answer if isinstance(answer, SendOutcome) else account.plain.parse_response(answer)
+        return answer if isinstance(answer, SendOutcome) else gateway.parse_response(answer)
 
     async def _send_authorised(self, account: Account, gateway: TokenGateway, message: SmsMessage) -> SendOutcome:
         """Send with the token that is kept; one that is not taken is replaced once."""

@@ -24,8 +24,8 @@ from otp_service.core.errors import Internal, Refusal
 from otp_service.core.messages import Catalogue
 from otp_service.telemetry.logs import get_logger
 from otp_service.web import docs_page, openapi, problems
-from otp_service.web.demo import DemoHandlers
 from otp_service.web.dependencies import DEPENDENCIES, WebDependencies
+from otp_service.web.fake_gateway.handlers import FakeGatewayHandlers, require_loopback
 from otp_service.web.handlers import Handlers, PrivateHandlers
 from otp_service.web.middleware import make_middleware
 from otp_service.web.routes import BROWSER_PATHS, DEMO, OPERATIONS, Operation
@@ -47,7 +47,7 @@ def build_app(deps: WebDependencies) -> web.Application:
     app = _application(deps, BROWSER_PATHS)
     _route(app, OPERATIONS, handlers)
     if deps.inbox is not None:
-        app.router.add_routes(DemoHandlers(deps.inbox).routes(DEMO))
+        app.router.add_routes(FakeGatewayHandlers(deps.inbox, require_loopback).routes(DEMO))
     app.on_shutdown.append(_answer_waiters)
     return app
 

@@ -485,7 +485,7 @@ class Engine:
                 for name in routes.gateways
             ),
             Account(TEST_ACCOUNT, FakeGateway()),
-        ], self.gateways)
+        ], self.gateways, hands=concurrency)
         self.shares = Shares(self.gateways, routes.gateways, self.metrics)
         courier = Courier(
             store=self.store, accounts=self.accounts, routes=routes, shares=self.shares,
