@@ -512,7 +512,7 @@ def _read(gateway: SmsGateway | TokenGateway, response: HttpResponse, what: str)
     except Exception as error:
         raise AssertionError(
             f"parse_response raised {error!r} for {what}: return SendOutcome(SendResult.UNKNOWN, maybe_sent=True) for "
-            "what cannot be read (sms_adapters/reading.py helps)"
+            "what cannot be read (otp_service/core/reading.py helps)"
         ) from error
     return _check_outcome(outcome, f"parse_response for {what}")
 

@@ -46,6 +46,7 @@ from otp_service.core.ports import (
     SmsMessage,
     Supports,
 )
+from otp_service.core.reading import json_object, provider_code
 from sms_adapters import reading
 
 SIGNATURE_HEADER: Final = "x-fake-signature"
@@ -202,7 +203,7 @@ def _seconds(value: float | str) -> float:
 
 
 def _read_object(body: bytes) -> dict[str, Any]:
-    return reading.json_object(body) if len(body) <= _BODY_MAX else {}
+    return json_object(body) if len(body) <= _BODY_MAX else {}
 
 
 def _read_id(answer: Mapping[str, object]) -> str | None:
@@ -222,4 +223,4 @@ def _read_report(said: Mapping[str, object]) -> DeliveryReport | None:
         return None
     if provider_id is None and reference is None:
         return None
-    return DeliveryReport(_STATES[state], provider_id, reference, reading.provider_code(said.get("code")))
+    return DeliveryReport(_STATES[state], provider_id, reference, provider_code(said.get("code")))

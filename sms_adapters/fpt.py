@@ -27,6 +27,7 @@ from typing import Any
 
 import orjson
 
+from otp_service.core.options import Options
 from otp_service.core.ports import (
     AccessToken,
     HttpRequest,
@@ -36,8 +37,8 @@ from otp_service.core.ports import (
     SmsMessage,
     Supports,
 )
-from sms_adapters.options import Options
-from sms_adapters.reading import by_status, code_number, international, json_object, provider_id, token_life, token_text
+from otp_service.core.reading import code_number, international, json_object, token_life, token_text
+from sms_adapters.reading import by_status, provider_id
 
 _HEADERS = {"content-type": "application/json", "accept": "application/json"}
 

@@ -29,8 +29,9 @@ from otp_service.core.ports import (
     SmsMessage,
     Supports,
 )
+from otp_service.core.reading import international, national, provider_code
 from sms_adapters.http_description import Path, Reports, Rule, Template, read_description, shown
-from sms_adapters.reading import by_status, international, national, provider_code, provider_id, reference
+from sms_adapters.reading import by_status, provider_id, reference
 
 _FIELDS_MAX = 200
 #: What looks like a provider's code, and not like its sentence.

@@ -30,6 +30,7 @@ from urllib.parse import urlencode
 
 import orjson
 
+from otp_service.core.options import Options
 from otp_service.core.ports import (
     DeliveryReport,
     DeliveryState,
@@ -42,8 +43,8 @@ from otp_service.core.ports import (
     SmsMessage,
     Supports,
 )
-from sms_adapters.options import Options
-from sms_adapters.reading import by_status, international, json_object, provider_code, provider_id, reference
+from otp_service.core.reading import international, json_object, provider_code
+from sms_adapters.reading import by_status, provider_id, reference
 
 _OFFICIAL_URL = "https://api.infobip.com"
 

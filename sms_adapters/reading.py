@@ -1,40 +1,21 @@
-"""What every adapter needs to read a provider's answers: nothing here raises, whatever the provider sent."""
+"""How SMS adapters read a provider's answers: nothing here raises, whatever the provider sent."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
-
-import orjson
 
 from otp_service.core.ports import SendOutcome, SendResult
 
 #: What the store keeps in one small value.
 _PROVIDER_ID = re.compile(r"[!-~]{1,64}")
-_CODE_MAX = 64
-_CODE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 #: As :attr:`SmsMessage.reference` is written.
 _REFERENCE = re.compile(r"[A-Za-z0-9-]{1,48}")
-
-#: What fits into a header.
-_TOKEN = re.compile(r"[!-~]{1,4096}")
-_TOKEN_LIFE = re.compile(r"[1-9][0-9]{0,8}")
 
 _STATUSES = {
     401: SendResult.AUTHENTICATION, 403: SendResult.AUTHENTICATION, 402: SendResult.BALANCE,
     429: SendResult.THROTTLED,
 }
-
-
-def json_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object of a body; empty when there is none: an HTML page, a list, a cut-off answer."""
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        # The caller answers UNKNOWN, which is counted and logged.
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def provider_id(value: object) -> str | None:
@@ -45,33 +26,9 @@ def provider_id(value: object) -> str | None:
     return text if _PROVIDER_ID.fullmatch(text) else None
 
 
-def provider_code(value: object) -> str | None:
-    """Return a provider's code for the log: printable, at most 64 characters, None when there is none."""
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        return None
-    return "".join(char if char.isprintable() else "?" for char in str(value)[:_CODE_MAX])
-
-
-def code_number(value: object) -> str | None:
-    """Return a provider's code that is a whole number, as text; None when it is none."""
-    code = provider_code(value) or ""
-    return code if _CODE_NUMBER.fullmatch(code) else None
-
-
 def reference(value: object) -> str | None:
     """Return our reference that a provider echoes; None when it is none of ours."""
     return value if isinstance(value, str) and _REFERENCE.fullmatch(value) else None
-
-
-def token_text(value: object) -> str | None:
-    """Return a token; None when it is none that a header could carry."""
-    return value if isinstance(value, str) and _TOKEN.fullmatch(value) else None
-
-
-def token_life(value: object, *, unsaid: int) -> int:
-    """Return how many seconds a token lives, as number or as text; ``unsaid`` where that is not said."""
-    text = str(value) if isinstance(value, str | int) else ""
-    return int(text) if _TOKEN_LIFE.fullmatch(text) else unsaid
 
 
 def by_status(status: int, code: str | None = None) -> SendOutcome:
@@ -87,13 +44,3 @@ def by_status(status: int, code: str | None = None) -> SendOutcome:
     if 500 <= status < 600:
         return SendOutcome(SendResult.TEMPORARY, provider_code=shown, maybe_sent=True)
     return SendOutcome(SendResult.UNKNOWN, provider_code=shown, maybe_sent=200 <= status < 400)
-
-
-def international(e164: str) -> str:
-    """Return ``84900000001`` of ``+84900000001``."""
-    return e164.removeprefix("+")
-
-
-def national(e164: str) -> str:
-    """Return ``0900000001`` of ``+84900000001``."""
-    return "0" + e164.removeprefix("+84")

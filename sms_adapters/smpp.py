@@ -45,9 +45,9 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from otp_service.core.errors import ConfigurationError
+from otp_service.core.options import Options
 from otp_service.core.ports import SendOutcome, SendResult, SmsMessage, Supports
 from sms_adapters import smpp_pdus as pdus
-from sms_adapters.options import Options
 from sms_adapters.smpp_session import Lost, OnReports, Refused, Session, Unused
 
 #: An answer within this share of ``timeout_s``, so that the sender hears ours before it gives up by itself.

@@ -14,8 +14,9 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from otp_service.core.ports import DeliveryReport, DeliveryState, SendResult, SmsMessage
+from otp_service.core.reading import international, provider_code
 from otp_service.core.sms_length import GSM7_BASIC, GSM7_EXTENSION, is_gsm7
-from sms_adapters.reading import international, provider_code, provider_id
+from sms_adapters.reading import provider_id
 
 try:
     from smpp34 import DeliverSm, SmppError, SubmitSm, decode

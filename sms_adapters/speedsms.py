@@ -29,6 +29,7 @@ from base64 import b64encode
 
 import orjson
 
+from otp_service.core.options import Options
 from otp_service.core.ports import (
     DeliveryReport,
     DeliveryState,
@@ -41,8 +42,8 @@ from otp_service.core.ports import (
     SmsMessage,
     Supports,
 )
-from sms_adapters.options import Options
-from sms_adapters.reading import by_status, international, json_object, provider_code, provider_id
+from otp_service.core.reading import international, json_object, provider_code
+from sms_adapters.reading import by_status, provider_id
 
 _OFFICIAL_URL = "https://api.speedsms.vn/index.php"
 

@@ -29,9 +29,10 @@ import orjson
 from joserfc import jws
 from joserfc.jwk import OctKey
 
+from otp_service.core.options import Options
 from otp_service.core.ports import HttpRequest, HttpResponse, SendOutcome, SendResult, SmsMessage, Supports
-from sms_adapters.options import Options
-from sms_adapters.reading import by_status, international, json_object, provider_code
+from otp_service.core.reading import international, json_object, provider_code
+from sms_adapters.reading import by_status
 
 _OFFICIAL_URL = "https://api.stringee.com/v1/sms"
 _JWT_HEADER = {"typ": "JWT", "alg": "HS256", "cty": "stringee-api;v=1"}

@@ -31,6 +31,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl, quote, urlencode
 
 from otp_service.core.errors import ConfigurationError
+from otp_service.core.options import Options
 from otp_service.core.ports import (
     DeliveryReport,
     DeliveryState,
@@ -44,8 +45,8 @@ from otp_service.core.ports import (
     SmsMessage,
     Supports,
 )
-from sms_adapters.options import Options
-from sms_adapters.reading import by_status, json_object, provider_code, reference
+from otp_service.core.reading import json_object, provider_code
+from sms_adapters.reading import by_status, reference
 
 _OFFICIAL_URL = "https://api.twilio.com"
 

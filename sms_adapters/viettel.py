@@ -26,9 +26,10 @@ from hashlib import sha256
 from html import escape
 from xml.parsers import expat
 
+from otp_service.core.options import Options
 from otp_service.core.ports import HttpRequest, HttpResponse, SendOutcome, SendResult, SmsMessage, Supports
-from sms_adapters.options import Options
-from sms_adapters.reading import by_status, international
+from otp_service.core.reading import international
+from sms_adapters.reading import by_status
 
 _HEADERS = {"content-type": "text/xml; charset=utf-8", "soapaction": '""'}
 

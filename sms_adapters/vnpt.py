@@ -31,9 +31,10 @@ from typing import Any
 
 import orjson
 
+from otp_service.core.options import Options
 from otp_service.core.ports import HttpRequest, HttpResponse, SendOutcome, SendResult, SmsMessage, Supports
-from sms_adapters.options import Options
-from sms_adapters.reading import by_status, code_number, international, json_object
+from otp_service.core.reading import code_number, international, json_object
+from sms_adapters.reading import by_status
 
 _HEADERS = {"content-type": "application/json", "accept": "application/json"}
 

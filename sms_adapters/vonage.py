@@ -30,6 +30,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import parse_qsl, urlencode
 
+from otp_service.core.options import Options
 from otp_service.core.ports import (
     DeliveryReport,
     DeliveryState,
@@ -43,9 +44,9 @@ from otp_service.core.ports import (
     SmsMessage,
     Supports,
 )
+from otp_service.core.reading import international, json_object, provider_code
 from otp_service.core.sms_length import is_gsm7
-from sms_adapters.options import Options
-from sms_adapters.reading import by_status, international, json_object, provider_code, provider_id, reference
+from sms_adapters.reading import by_status, provider_id, reference
 
 _OFFICIAL_URL = "https://rest.nexmo.com"
 

@@ -36,6 +36,7 @@ from urllib.parse import urlencode
 
 import orjson
 
+from otp_service.core.options import Options
 from otp_service.core.ports import (
     AccessToken,
     DeliveryReport,
@@ -50,17 +51,8 @@ from otp_service.core.ports import (
     SmsMessage,
     Supports,
 )
-from sms_adapters.options import Options
-from sms_adapters.reading import (
-    by_status,
-    code_number,
-    international,
-    json_object,
-    provider_id,
-    reference,
-    token_life,
-    token_text,
-)
+from otp_service.core.reading import code_number, international, json_object, token_life, token_text
+from sms_adapters.reading import by_status, provider_id, reference
 
 _ID = re.compile(r"[A-Za-z0-9]{1,64}")
 #: A secret goes into a header.

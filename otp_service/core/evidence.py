@@ -1,9 +1,16 @@
-"""What a source answered about a SIM, and how sure that makes us."""
+"""
+What a source answered about a SIM, and how sure that makes us.
+
+Inside, every field that was compared has an outcome of its own; outside, only the verdict is told (invariant 9).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 
 class OwnershipOutcome(StrEnum):
@@ -20,6 +27,30 @@ class OwnershipOutcome(StrEnum):
     ERROR = "error"
 
 
+class ComparedField(StrEnum):
+    """What of a person can be compared with the subscriber record; the ID number decides, see :func:`judged`."""
+
+    ID_NUMBER = "id_number"
+    FULL_NAME = "full_name"
+    BIRTH_DATE = "birth_date"
+
+
+#: Assurance levels from the strongest to the weakest.
+#:
+#: A match by the previous ID number proves that the SIM is registered under *that* document; that both numbers are one
+#: person's is the portal's word.  An attested reply is what an official read on the citizen's phone (or on a picture
+#: of it); an indirect one showed no ID number, and name and birth date agreed.
+#:
+#: IMPORTANT: a new level also goes into the tables of docs/api.md and docs/ownership.md.
+ASSURANCE_LEVELS: Final = (
+    "operator_match", "subscriber_table", "operator_match_previous_id", "subscriber_table_previous_id",
+    "attested_reply", "attested_reply_indirect",
+)
+
+#: The note of a source that does not know the number: another source is asked.
+NOT_A_SUBSCRIBER: Final = "not_a_subscriber"
+
+
 @dataclass(frozen=True, slots=True)
 class OwnershipQuestion:
     """
@@ -31,6 +62,10 @@ class OwnershipQuestion:
         full_name: as the form has it, for sources that compare names.
         birth_date: ISO 8601 date, for sources that compare it.
         reference: our id for the check, the same on every retry.
+        purpose: the purpose it is asked for; it may choose the source.
+        test: asked by a test key: no source that reaches a real register is asked.
+        sim_swap_max_age_h: ask whether the SIM was changed within so many hours; None does not ask.
+        consent: version of the notice that the person agreed to, for sources that want a reference to it.
     """
 
     phone_number: str = field(repr=False)
@@ -38,6 +73,10 @@ class OwnershipQuestion:
     full_name: str | None = field(default=None, repr=False)
     birth_date: str | None = field(default=None, repr=False)
     reference: str = ""
+    purpose: str = ""
+    test: bool = False
+    sim_swap_max_age_h: int | None = None
+    consent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +85,70 @@ class Evidence:
     What one source answered.
 
     Attributes:
-        outcome: one of four.
+        outcome: one of four, by the ID number; what else was compared stands in ``fields``.
         source: the source's name.
         assurance: its level, one of :data:`ASSURANCE_LEVELS`, or None when nothing was learnt.
         note: a closed-set word for the log (``subscriber_blocked``, ``timeout``, …); never subscriber data.
+        fields: what each compared field came to; a field that was not compared is not there.
+        sim_swapped: whether the SIM was changed lately; None when that was not asked or is not known.
+        retry_after_s: how long the source wants to be left alone.
+        stale_token: the source's access token was not taken: fetch another and ask once more.
     """
 
     outcome: OwnershipOutcome
     source: str
     assurance: str | None = None
     note: str | None = None
+    fields: Mapping[ComparedField, OwnershipOutcome] = field(default_factory=lambda: MappingProxyType({}))
+    sim_swapped: bool | None = None
+    retry_after_s: float | None = None
+    stale_token: bool = False
 
 
-#: Assurance levels from the strongest to the weakest.
-#: A match by the previous ID number proves that the SIM is registered under *that* document; that both numbers are one
-#: person's is the portal's word.
-ASSURANCE_LEVELS = ("operator_match", "subscriber_table", "subscriber_table_previous_id", "attested_reply")
+class SimSwapEffect(StrEnum):
+    """What it means to a purpose that the SIM was changed lately: it is not asked, told to operations, or refused."""
+
+    IGNORE = "ignore"
+    RECORD = "record"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRules:
+    """
+    What a purpose makes of evidence.
+
+    Attributes:
+        must_match: fields besides the ID number that must not differ where they were compared.
+        min_assurance: the weakest level that is enough; None for any.
+        sim_swap: what a change of the SIM means.
+        sim_swap_max_age_h: within so many hours, 1 to 2400 (CAMARA SIM Swap 2.1.0, ``maxAge``).
+    """
+
+    must_match: frozenset[ComparedField] = frozenset()
+    min_assurance: str | None = None
+    sim_swap: SimSwapEffect = SimSwapEffect.IGNORE
+    sim_swap_max_age_h: int = 240
+
+
+def judged(evidence: Evidence, rules: EvidenceRules) -> Evidence:
+    """
+    Return what a purpose makes of an answer.
+
+    A match needs the ID number to agree.  It becomes a mismatch when another field that must match differs, and
+    ``NOT_AVAILABLE`` when the source's word is not strong enough for the purpose.
+    """
+    if evidence.outcome is not OwnershipOutcome.MATCH:
+        return evidence
+    if any(evidence.fields.get(one) is OwnershipOutcome.MISMATCH for one in rules.must_match):
+        return replace(evidence, outcome=OwnershipOutcome.MISMATCH, note="other_field_differs")
+    if not strong_enough(evidence.assurance, rules.min_assurance):
+        return replace(evidence, outcome=OwnershipOutcome.NOT_AVAILABLE, assurance=None, note="assurance_too_weak")
+    return evidence
+
+
+def strong_enough(assurance: str | None, least: str | None) -> bool:
+    """Whether a level is at least another; a level that nobody knows is weaker than all."""
+    if least is None:
+        return True
+    return assurance in ASSURANCE_LEVELS and ASSURANCE_LEVELS.index(assurance) <= ASSURANCE_LEVELS.index(least)

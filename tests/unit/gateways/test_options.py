@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from otp_service.core.errors import ConfigurationError
-from sms_adapters.options import Options
+from otp_service.core.options import Options
 
 OPTIONS = Options("example")
 SECRET = "s3cret"

@@ -1,0 +1,49 @@
+"""Configured sources: an adapter with its options, how long it may take and how often it may be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from otp_service.core.ports import HttpSource, Source, TokenFetcher, traits_of
+
+_DAY_S: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """At most ``count`` questions per day or other period; periods begin at midnight in Vietnam (UTC+7)."""
+
+    count: int
+    period_s: int = _DAY_S
+
+
+class AskedSource:
+    """
+    One configured source.
+
+    Args:
+        name: its name in the settings: metric label, log value, and ``ownership.source`` of the verdict.
+        source: the adapter.
+        deadline_s: how long one question may take, all of its requests together.
+        budget: how many questions over all processes; None for as many as come.
+
+    Attributes:
+        over_http, with_token: the adapter where it is of that kind, else None.
+        traits: what the adapter says of itself.
+    """
+
+    def __init__(self, name: str, source: Source, *, deadline_s: float = 5.0, budget: Budget | None = None) -> None:
+        self.name = name
+        self.source = source
+        self.deadline_s = deadline_s
+        self.budget = budget
+        # Asking a protocol whether an object follows it is slow, and every question would ask.
+        self.over_http = source if isinstance(source, HttpSource) else None
+        self.with_token = source if isinstance(source, TokenFetcher) else None
+        self.traits = traits_of(source)
+
+    @property
+    def timeout_s(self) -> float:
+        """Seconds for one request."""
+        return self.over_http.timeout_s if self.over_http else self.deadline_s
