@@ -27,6 +27,7 @@ from otp_service.core.ports import (
     SmsMessage,
     Supports,
 )
+from otp_service.core.reading import json_object, provider_code
 from sms_adapters import reading
 from sms_adapters.contract import GatewayContract
 
@@ -77,18 +78,18 @@ class Good:
 
     def parse_response(self, response: HttpResponse) -> SendOutcome:
         """Read an answer."""
-        said = reading.json_object(response.body)
+        said = json_object(response.body)
         provider_id = reading.provider_id(said.get("id"))
         if response.status == 200 and said.get("status") == "ok" and provider_id is not None:
             return SendOutcome(SendResult.ACCEPTED, provider_id)
-        return reading.by_status(response.status, reading.provider_code(said.get("code")))
+        return reading.by_status(response.status, provider_code(said.get("code")))
 
     def parse_report(self, request: ReportRequest) -> list[DeliveryReport]:
         """Read a callback."""
         given = request.headers.get("x-signature", "").encode(errors="replace")
         if not hmac.compare_digest(given, sign(request.body).encode()):
             raise ReportForged("the signature is missing or wrong")
-        report = read_report(reading.json_object(request.body))
+        report = read_report(json_object(request.body))
         if report is None:
             raise ReportUnreadable("no id or state")
         return [report]
@@ -99,7 +100,7 @@ class Good:
 
     def parse_poll(self, response: HttpResponse) -> list[DeliveryReport]:
         """Read what was asked for."""
-        found = reading.json_object(response.body).get("found")
+        found = json_object(response.body).get("found")
         reports = [read_report(one) for one in found] if isinstance(found, list) else []
         return [report for report in reports if report is not None]
 
@@ -118,7 +119,7 @@ class GoodToken:
 
     def parse_token(self, response: HttpResponse) -> AccessToken | None:
         """Read the token."""
-        said = reading.json_object(response.body)
+        said = json_object(response.body)
         token, lives_s = said.get("token"), said.get("lives_s")
         if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable():
             return None
@@ -366,8 +367,8 @@ BAD: list[tuple[str, Any, dict[str, Any], str]] = [
         lambda response: response.status == 200 and b'"status": "ok"' in response.body,
     )), {}, "test_a_cut_off_answer_is_never_accepted"),
     ("trusts the type of the id", like(parse_response=lambda _, response: SendOutcome(
-        SendResult.ACCEPTED, reading.json_object(response.body)["id"].strip(),
-    ) if reading.json_object(response.body).get("status") == "ok" and response.status == 200
+        SendResult.ACCEPTED, json_object(response.body)["id"].strip(),
+    ) if json_object(response.body).get("status") == "ok" and response.status == 200
         else reading.by_status(response.status)), {}, "test_changed_answers_are_read"),
     ("trusts a line of text", like(parse_response=lambda _, response: SendOutcome(
         SendResult.ACCEPTED, response.body.removeprefix(b"OK ").decode("latin-1"),
@@ -387,8 +388,8 @@ BAD: list[tuple[str, Any, dict[str, Any], str]] = [
     ("repeats what was sent", like(parse_report=repeating), {}, "test_bad_reports_are_refused"),
     ("takes ids as they come", like(parse_report=as_is), {}, "test_bad_reports_are_refused"),
     ("raises on a changed report", like(supports=UNSIGNED, parse_report=lambda _, request: [
-        DeliveryReport(DeliveryState(reading.json_object(request.body)["state"]), "m-1"),
-    ] if reading.json_object(request.body) else repeating(_, replace(request, body=b""))), {},
+        DeliveryReport(DeliveryState(json_object(request.body)["state"]), "m-1"),
+    ] if json_object(request.body) else repeating(_, replace(request, body=b""))), {},
      "test_changed_reports_are_read_or_refused"),
     ("ignores the signature", like(parse_report=unsigned), {}, "test_forged_reports_are_refused"),
     ("believes what has no signature", like(parse_report=signed_if_there), {}, "test_forged_reports_are_refused"),
