@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -19,12 +19,11 @@ from secrets import token_hex
 
 import aiohttp
 
-from otp_service import plugins
 from otp_service.accounts_from_settings import make_accounts
 from otp_service.core.client import ClientRegistry
 from otp_service.core.errors import ConfigurationError, StoreUnavailable
 from otp_service.core.messages import Catalogue
-from otp_service.core.ports import DeliveryReport, HttpRequest, OwnershipSource
+from otp_service.core.ports import DeliveryReport, HttpRequest
 from otp_service.delivery.accounts import TEST_ACCOUNT, Account, Accounts
 from otp_service.delivery.composer import Composer
 from otp_service.delivery.courier import Courier, SendPolicy
@@ -35,15 +34,23 @@ from otp_service.delivery.sender import Sender
 from otp_service.delivery.shares import Shares
 from otp_service.delivery.sms_worker import SmsWorker
 from otp_service.delivery.tokens import Tokens
+from otp_service.inquiry.asker import Asker
+from otp_service.inquiry.chain import Chain
+from otp_service.inquiry.health import SourceShares
+from otp_service.inquiry.sources import AskedSource
 from otp_service.key_file import KeyFile
 from otp_service.process import begin_work, listen, running, signalled
 from otp_service.service import VerificationService
+from otp_service.service.attestation import ATTESTED
 from otp_service.settings import Settings
+from otp_service.settings.routing import RESERVED
+from otp_service.sources_from_settings import made_up_source, make_sources, refuse_real
 from otp_service.storage import scripts
 from otp_service.storage.client import StoreClient, connect, translated
 from otp_service.storage.embedded import EmbeddedServer
 from otp_service.storage.gateways import GatewayStore
 from otp_service.storage.queue import SmsQueue
+from otp_service.storage.sources import SourceStore
 from otp_service.storage.store import Store
 from otp_service.storage.waiters import Waiters
 from otp_service.telemetry.logs import get_logger
@@ -83,6 +90,7 @@ class House:
     gateways: GatewayStore
     accounts: Accounts
     reports: Reports
+    sources: Mapping[str, AskedSource]
 
 
 @asynccontextmanager
@@ -98,7 +106,6 @@ async def opened(settings: Settings, kind: str = "", *, trying: str = "") -> Asy
     accounts = [*make_accounts(settings, trying=trying), Account(TEST_ACCOUNT, FakeGateway())]
     if kind == "demo" and any(account.real for account in accounts):
         raise ConfigurationError("the demo refuses gateways that reach real phones")
-    source: OwnershipSource = plugins.make(plugins.SOURCES, settings.ownership.source, settings.ownership.options)
     catalogue = Catalogue(settings.messages, settings.service.default_locale)
     clients = settings.clients()
     catalogue.check_sms(
@@ -108,7 +115,8 @@ async def opened(settings: Settings, kind: str = "", *, trying: str = "") -> Asy
     metrics = Metrics(
         purposes=settings.purposes, limits=[limit.name for limit in settings.limits],
         gateways=[account.name for account in accounts],
-        sources=[source.name], scripts=scripts.NAMES, routes=templates(demo=kind == "demo"), version=_VERSION,
+        sources=[*settings.source_book().names, ATTESTED, RESERVED],
+        scripts=scripts.NAMES, routes=templates(demo=kind == "demo"), version=_VERSION,
     )
     async with AsyncExitStack() as stack:
         url = settings.store.url
@@ -134,10 +142,17 @@ async def opened(settings: Settings, kind: str = "", *, trying: str = "") -> Asy
         stop = asyncio.Event()
         watching = asyncio.create_task(keys.watch(stop))
         stack.push_async_callback(_ended, stop, watching)
+        sources = make_sources(settings, keys.secrets.ring.table_key())
+        if kind == "demo":
+            refuse_real(sources)
+        inquirer = await stack.enter_async_context(
+            _inquiring(settings, sources, client, keys, metrics, serves=bool(kind)),
+        )
         service = VerificationService(
             store, secrets=lambda: keys.secrets, limit_book=settings.limit_book(), purposes=settings.purposes,
-            source=source, metrics=metrics, issuer=settings.service.issuer,
+            inquirer=inquirer, metrics=metrics, issuer=settings.service.issuer,
             inline_deadline_s=settings.ownership.inline_deadline_s,
+            worker_deadline_s=settings.ownership.worker_deadline_s,
             ask_backoff_s=settings.ownership.retry_backoff_s, demo=kind == "demo",
         )
         gateways = GatewayStore(client)
@@ -145,6 +160,36 @@ async def opened(settings: Settings, kind: str = "", *, trying: str = "") -> Asy
         yield House(
             settings, store, url, service, clients, catalogue, metrics, keys, gateways,
             Accounts(accounts, gateways, hands=settings.sending.concurrency), reports,
+            {source.name: source for source in sources},
+        )
+
+
+@asynccontextmanager
+async def _inquiring(
+    settings: Settings, sources: Sequence[AskedSource], client: StoreClient, keys: KeyWatcher, metrics: Metrics,
+    *, serves: bool,
+) -> AsyncIterator[Chain]:
+    """Open what asks the sources; a process that ``serves`` tells the others how well they do."""
+    routes, store = settings.source_book(), SourceStore(client)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()),
+        )
+        tokens = Tokens(store, lambda: keys.secrets.ring, kind="source")
+        stack.push_async_callback(tokens.close)
+        shares = SourceShares(store, routes.names, metrics)
+        if serves:
+            stop = asyncio.Event()
+            stack.push_async_callback(_ended, stop, asyncio.create_task(shares.run(stop)))
+
+        def shard_of(reference: str) -> int | None:
+            return keys.secrets.ring.parse_id(reference)  # the ring of that moment: keys rotate
+
+        yield Chain(
+            {source.name: source for source in sources}, routes, Asker(session, tokens, metrics), shares, store,
+            metrics, most_asks=settings.ownership.questions, fallback_for_tests=made_up_source(settings),
+            shard_of=shard_of,
         )
 
 
@@ -282,7 +327,7 @@ async def _worker(house: House) -> AsyncIterator[None]:
         deadlines = DeadlineWorker(
             store=house.store, ask_ownership=house.service.ask_ownership, ended=house.service.ended,
             metrics=house.metrics,
-            ask_lease_ms=round(settings.ownership.inline_deadline_s * 1000) + _ASK_MARGIN_MS,
+            ask_lease_ms=round(settings.ownership.worker_deadline_s * 1000) + _ASK_MARGIN_MS,
         )
         tasks = [asyncio.create_task(part.run(stop)) for part in (sms, shares, poller, deadlines)]
         watch = asyncio.create_task(_fail_loudly(tasks))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,11 +18,19 @@ from otp_service.app import House, opened
 from otp_service.core.errors import ConfigurationError, StoreUnavailable
 from otp_service.core.ports import ConnectedGateway
 from otp_service.delivery.accounts import TEST_ACCOUNT
+from otp_service.inquiry.sources import AskedSource
 from otp_service.plugins import listed
-from otp_service.settings import Settings, adapter_of
+from otp_service.settings import Settings, SourceSection, adapter_of
+from otp_service.sources_from_settings import SAMPLE, lacking, routes_for
 from otp_service.storage.client import translated
 
 _SKEW_WARN_S = 2.0
+
+#: A table that was imported longer ago is told.
+_OLD_DAYS = 60
+
+#: The options of adapters that hold addresses.
+_ADDRESSES = ("url", "token_url", "api_root")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +44,12 @@ class Finding:
 
 async def examine(settings: Settings) -> list[Finding]:
     """Check everything that starting the service needs, and what makes it durable."""
-    findings = [*_readiness(settings), *_clients(settings), *account_warnings(settings)]
+    findings = [
+        *_readiness(settings), *_clients(settings), *account_warnings(settings), *source_warnings(settings),
+    ]
     try:
         async with opened(settings) as house:
-            findings.append(Finding("ok", "ownership", f"source {settings.ownership.source}"))
+            findings += sources_in_use(settings, house.sources)
             findings += _gateways(house)
             findings += _keys(house)
             findings += await _store(house)
@@ -51,13 +62,11 @@ async def examine(settings: Settings) -> list[Finding]:
 
 def _readiness(settings: Settings) -> list[Finding]:
     """Say what is fine on a developer's machine and must not go live."""
-    findings = []
-    if "sample" in str(settings.ownership.options.get("subscribers", "")):
-        findings.append(Finding("warn", "ownership", "the sample subscribers are made up: set [ownership.options]"))
-    for name, url in (("service.issuer", settings.service.issuer), ("server.public_url", settings.server.public_url)):
-        if url.startswith("http://"):
-            findings.append(Finding("warn", "address", f"{name} is {url}: portals elsewhere cannot reach or trust it"))
-    return findings
+    urls = {"service.issuer": settings.service.issuer, "server.public_url": settings.server.public_url}
+    return [
+        Finding("warn", "address", f"{name} is {url}: portals elsewhere cannot reach or trust it")
+        for name, url in urls.items() if url.startswith("http://")
+    ]
 
 
 def _clients(settings: Settings) -> list[Finding]:
@@ -84,30 +93,105 @@ def account_warnings(settings: Settings) -> list[Finding]:
         _, options = adapter_of(name, section)
         expected = f"{settings.server.public_url}/v1/delivery-reports/{name}/"
         texts += [f"{name}: {text}" for text in (
-            *_plain_http(section.adapter or name, options),
+            *_plain_http(plugins.GATEWAYS, section.adapter or name, options, "password and codes"),
             *_wrong_callback(options.get("callback_url"), expected, section.report_secret),
             *_templates(options.get("templates"), *_template_keys(settings, name)),
         )]
     return [Finding("warn", "gateway", text) for text in texts]
 
 
-def _plain_http(adapter: str, options: Mapping[str, Any]) -> list[str]:
-    """Tell of an address, given or the adapter's own, that is neither encrypted nor on this machine."""
-    url = options.get("url")
-    if url is None:
-        try:
-            known = plugins.option_parameters(plugins.find(plugins.GATEWAYS, adapter)) or {}
-        except ConfigurationError:  # starting tells it
-            return []
-        url = known["url"].default if "url" in known else None
+def source_warnings(settings: Settings) -> list[Finding]:
+    """Say what the sources' settings will lead to, though each adapter takes its options."""
+    texts = []
+    used, most_s = settings.source_book().names, settings.ownership.worker_deadline_s
+    for name in dict.fromkeys((*used, *settings.sources)):
+        section = settings.source(name)
+        made_up = _made_up(section)
+        if name not in used:
+            # Shipped with the settings; who asks others has not forgotten it.
+            texts += [] if made_up else [f"{name} is in no route: nobody asks it"]
+            continue
+        if made_up:
+            texts.append(f"{name}: the sample subscribers are made up: set sources.{name}.options.subscribers")
+        if section.deadline_s > most_s:
+            texts.append(
+                f"{name}: deadline_s is {section.deadline_s:g}, but ownership.worker_deadline_s cuts it off after "
+                f"{most_s:g} s",
+            )
+        texts += _aged(name, section)
+        found = _plain_http(plugins.SOURCES, section.adapter_for(name), section.options, "ID numbers and secrets")
+        texts += [f"{name}: {text}" for text in found]
+    return [Finding("warn", "ownership", text) for text in texts]
+
+
+def _made_up(section: SourceSection) -> bool:
+    return Path(str(section.options.get("subscribers", ""))).parts[-2:] == SAMPLE
+
+
+def _aged(name: str, section: SourceSection) -> list[str]:
+    """Tell of an imported table that nobody has replaced for long."""
+    path = section.options.get("table")
+    if section.adapter_for(name) != "tttb" or not path:
+        return []
+    try:
+        days = (time.time() - Path(str(path)).stat().st_mtime) / 86_400
+    except OSError:  # starting tells it
+        return []
+    old = days > _OLD_DAYS
+    return [f"{name}: its table is {days:.0f} days old, and SIMs change hands: import a newer one"] if old else []
+
+
+def sources_in_use(settings: Settings, sources: Mapping[str, AskedSource]) -> list[Finding]:
+    """Say of each source in use what it is, and of each purpose what some of its citizens will miss."""
+    findings = []
+    used = settings.source_book().names
+    for name in used:
+        source = sources[name]
+        real = ", reaches a real register" if source.traits.real else ""
+        text = f"{name} ({settings.source(name).adapter_for(name)}): {source.source.assurance}{real}"
+        findings.append(Finding("ok", "ownership", text))
+    waits_s = settings.ownership.inline_deadline_s
+    slow = [sources[name].timeout_s for name in used if sources[name].over_http]
+    if slow and waits_s < min(slow):
+        findings.append(Finding(
+            "ok", "ownership", f"a check waits {waits_s:g} s for an answer that may take {min(slow):g} s: the citizen "
+            f'of a late one sees "checking", and the worker asks again',
+        ))
+    return [*findings, *_missed(settings, sources)]
+
+
+def _missed(settings: Settings, sources: Mapping[str, AskedSource]) -> list[Finding]:
+    """Tell of routes none of whose sources can give what a purpose wants, though another route's can."""
+    return [
+        Finding("warn", "ownership", f"{purpose.name} of {', '.join(sorted(route.carriers)) or 'all others'}: {text}")
+        for purpose in settings.purposes.values() if purpose.checks_ownership
+        for route in routes_for(settings, purpose)
+        for text in lacking(purpose, [sources[name] for tier in route.tiers for name in tier])
+    ]
+
+
+def _plain_http(group: str, adapter: str, options: Mapping[str, Any], what: str) -> list[str]:
+    """Tell of addresses, given or the adapter's own, that are neither encrypted nor on this machine."""
+    try:
+        known = plugins.option_parameters(plugins.find(group, adapter)) or {}
+    except ConfigurationError:  # starting tells it
+        known = {}
+    own = {name: known[name].default for name in _ADDRESSES if name in known}
+    hosts = {name: _plain_host(url) for name, url in (own | dict(options)).items() if name in _ADDRESSES}
+    return [
+        f"{name} is plain HTTP to {host}: {what} travel in clear; use https, a private line or a tunnel"
+        for name, host in hosts.items() if host
+    ]
+
+
+def _plain_host(url: object) -> str:
+    """Return the host of a plain address beyond this machine, else nothing."""
     try:
         parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
         host = parts.hostname or ""
     except ValueError:  # no URL: the adapter refuses it
-        return []
-    if parts.scheme != "http" or _loopback(host):
-        return []
-    return [f"url is plain HTTP to {host}: password and codes travel in clear; use https, a private line or a tunnel"]
+        return ""
+    return host if parts.scheme == "http" and not _loopback(host) else ""
 
 
 def _loopback(host: str) -> bool:

@@ -19,11 +19,13 @@ from otp_service.core.ports import (
     DeliveryReport,
     DeliveryState,
     HttpRequest,
+    NoAnswer,
     PollingGateway,
     SendOutcome,
     SmsMessage,
     Supports,
 )
+from otp_service.core.routing import places
 from otp_service.delivery.accounts import Account
 from otp_service.delivery.sender import Sender
 from otp_service.settings import Settings, adapter_of
@@ -99,7 +101,7 @@ def uses(settings: Settings) -> list[Use]:
 def _use(settings: Settings, name: str) -> Use:
     section = settings.gateways.get(name)
     adapter, _ = adapter_of(name, section)
-    routes = tuple(_routes_of(settings, name))
+    routes = tuple(places(settings.routes, name))
     told = [*(["callback"] if section and section.report_secret else []),
             *(["polling"] if section and section.poll_reports else [])]
     problem = ""
@@ -111,17 +113,6 @@ def _use(settings: Settings, name: str) -> Use:
         else:
             told = ["connection", *told] if account.connected else told
     return Use(name, adapter, routes, ", ".join(told) or "no", problem)
-
-
-def _routes_of(settings: Settings, name: str) -> list[str]:
-    found = []
-    for route in settings.routes:
-        for at, tier in enumerate(route.tiers, 1):
-            if name in tier:
-                who = ", ".join(sorted(route.carriers)) or "all"
-                what = f" for {', '.join(sorted(route.purposes))}" if route.purposes else ""
-                found.append(f"{who}{what}: tier {at}, weight {tier[name]}")
-    return found
 
 
 async def send_test(
@@ -230,5 +221,5 @@ async def _delivery(
 
 async def _poll(account: Account, gateway: Any, provider_id: str | None, sender: Sender) -> list[DeliveryReport]:
     answer = await sender.exchange(account, gateway.build_poll([provider_id]))
-    found: list[DeliveryReport] = [] if isinstance(answer, SendOutcome) else gateway.parse_poll(answer)
+    found: list[DeliveryReport] = [] if isinstance(answer, NoAnswer) else gateway.parse_poll(answer)
     return found

@@ -36,13 +36,18 @@ def find(group: str, name: str) -> Any:
         raise ConfigurationError(f"{name!r} of {group} cannot be loaded: {error}") from error
 
 
-def make(group: str, name: str, options: Mapping[str, Any]) -> Any:
+def make(group: str, name: str, options: Mapping[str, Any], *, key: bytes | None = None) -> Any:
     """
     Make the plugin ``name`` of a group, its options being its constructor's arguments.
+
+    ``key`` is the house's own secret for it: a constructor whose argument ``key`` is bytes gets it, unless the options
+    set one.  One whose ``key`` is anything else does not: that may be a provider's key, and ours would be sent away.
 
     Raises ConfigurationError when there is none of that name or it does not take these options.
     """
     kind = find(group, name)
+    if key is not None and _takes_key(kind):
+        options = {"key": key, **options}
     _check_names(name, kind, options)
     try:
         return kind(**options)
@@ -71,6 +76,14 @@ def option_parameters(kind: Any) -> dict[str, inspect.Parameter] | None:
         name: one for name, one in parameters.items()
         if one.kind in by_name and (one.default is inspect.Parameter.empty or not callable(one.default))
     }
+
+
+def _takes_key(kind: Any) -> bool:
+    """Whether the constructor says that its argument ``key`` is bytes, or bytes or None."""
+    found = (option_parameters(kind) or {}).get("key")
+    # Text where its module evaluates annotations late.
+    said = inspect.formatannotation(found.annotation) if found else ""
+    return said.replace(" ", "").strip("'") in {"bytes", "bytes|None"}
 
 
 def _check_names(name: str, kind: Any, options: Mapping[str, Any]) -> None:

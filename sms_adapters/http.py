@@ -14,10 +14,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl
 
-import orjson
-
+from otp_service.core.described.answers import at, load
+from otp_service.core.described.check import shown
 from otp_service.core.ports import (
     DeliveryReport,
     HttpRequest,
@@ -30,7 +30,7 @@ from otp_service.core.ports import (
     Supports,
 )
 from otp_service.core.reading import international, national, provider_code
-from sms_adapters.http_description import Path, Reports, Rule, Template, read_description, shown
+from sms_adapters.http_description import Reports, Rule, read_description
 from sms_adapters.reading import by_status, provider_id, reference
 
 _FIELDS_MAX = 200
@@ -94,27 +94,17 @@ class HttpGateway:
         missing = described.used - values.keys()
         if missing:
             return _refused("no_template" if "template" in missing else "no_param")
-        url = _fill_url(described.url, values)
-        if url is None:
-            return _refused("unfit")
-        if described.query:
-            url += ("&" if "?" in url else "?") + urlencode(_fill_all(described.query, values), quote_via=quote)
-        body = b""
-        if described.form is not None:
-            body = urlencode(_fill_all(described.form, values)).encode()
-        elif described.json is not None:
-            body = orjson.dumps(_fill_json(described.json, values))
-        return HttpRequest(described.method, url, _fill_all(described.headers, values), body)
+        return described.request.fill(values) or _refused("unfit")
 
-    def _values(self, message: SmsMessage) -> dict[str, str]:
+    def _values(self, message: SmsMessage) -> dict[str, str | int]:
         """Return what the placeholders stand for; without ``template`` when it is not registered."""
-        values = {
+        values: dict[str, str | int] = {
             "to": message.to,
             "to_international": international(message.to),
             "to_national": national(message.to),
             "text": message.text,
             "reference": message.reference,
-            "validity_s": str(message.validity_s),
+            "validity_s": message.validity_s,
             "sender": self._described.sender,
             "secret": self._described.secret,
             **{f"param.{name}": value for name, value in message.params},
@@ -126,76 +116,32 @@ class HttpGateway:
 
     def parse_response(self, response: HttpResponse) -> SendOutcome:
         """Read the answer by the first rule that matches it; never raises."""
-        answer = _load(response.body)
+        answer = load(response.body)
         for rule in self._described.rules:
-            if _matches(rule, response.status, answer):
+            if rule.takes(response.status, answer):
                 return _read_answer(rule, response.status, answer)
         code = _unmatched_code(self._described.rules, answer)
         return by_status(response.status, f"{response.status}:{code}" if code else None)
-
-
-# -- filling in ----------------------------------------------------------------------------------------------------
 
 
 def _refused(code: str) -> SendOutcome:
     return SendOutcome(SendResult.TEMPLATE_REJECTED, provider_code=code)
 
 
-def _fill(template: Template, values: Mapping[str, str], escape: Callable[[str], str] = str) -> str:
-    return "".join(escape(values[piece]) if is_name else piece for is_name, piece in template.pieces)
-
-
-def _fill_url(template: Template, values: Mapping[str, str]) -> str | None:
-    """
-    Fill the URL in; None when a value makes ``.`` or ``..`` of a segment of its path.
-
-    Such a segment leads to another path than the described one.  To escape the dots would not help: a client or
-    server that keeps to the rules for URLs takes ``%2E`` for a dot.
-    """
-    url = _fill(template, values, lambda value: quote(value, safe=""))
-    as_described = _fill(template, values, lambda _: "x")
-    return url if _dot_segments(url) == _dot_segments(as_described) else None
-
-
-def _dot_segments(url: str) -> int:
-    return sum(unquote(segment) in {".", ".."} for segment in urlsplit(url).path.split("/"))
-
-
-def _fill_all(templates: Mapping[str, Template], values: Mapping[str, str]) -> dict[str, str]:
-    return {name: _fill(template, values) for name, template in templates.items()}
-
-
-def _fill_json(node: object, values: Mapping[str, str]) -> object:
-    if isinstance(node, Template):
-        return int(values["validity_s"]) if node.pieces == ((True, "validity_s"),) else _fill(node, values)
-    if isinstance(node, dict):
-        return {name: _fill_json(below, values) for name, below in node.items()}
-    return [_fill_json(below, values) for below in node] if isinstance(node, list) else node
-
-
 # -- reading answers -----------------------------------------------------------------------------------------------
-
-
-def _matches(rule: Rule, status: int, answer: object) -> bool:
-    if status not in rule.statuses:
-        return False
-    if not rule.path:
-        return True
-    found = _at(answer, rule.path)
-    return found is not None if rule.values is None else shown(found) in rule.values
 
 
 def _unmatched_code(rules: Sequence[Rule], answer: object) -> str | None:
     """Return the value at the first path that some rule looks at: whoever writes the next rule needs to know it."""
-    found = (_at(answer, path) for rule in rules for path in (rule.code, rule.path) if path)
+    found = (at(answer, path) for rule in rules for path in (rule.code, rule.path) if path)
     codes = (shown(one) for one in found if isinstance(one, str | int))
     return next((code for code in codes if code is not None and _CODE.fullmatch(code)), None)
 
 
 def _read_answer(rule: Rule, status: int, answer: object) -> SendOutcome:
-    message_id = provider_id(_at(answer, rule.id)) if rule.id else None
+    message_id = provider_id(at(answer, rule.id)) if rule.id else None
     where = rule.code or (rule.path if rule.values is not None else ())
-    code = provider_code(shown(_at(answer, where)) if where else None) or str(status)
+    code = provider_code(shown(at(answer, where)) if where else None) or str(status)
     if rule.accepts and rule.id and message_id is None:
         return SendOutcome(SendResult.UNKNOWN, provider_code=code, maybe_sent=True)
     taken = rule.result in {SendResult.ACCEPTED, SendResult.DUPLICATE}
@@ -222,8 +168,8 @@ def _items(described: Reports, request: ReportRequest) -> list[Any]:
         raise ReportUnreadable("not a POST")
     if described.place == "form":
         return [_read_form(request.body)]
-    document = _load(request.body)
-    found = _at(document, described.items) if described.items else [document]
+    document = load(request.body)
+    found = at(document, described.items) if described.items else [document]
     if not isinstance(found, list):
         raise ReportUnreadable("not JSON, or without the list of the description")
     return found
@@ -238,34 +184,11 @@ def _read_form(body: bytes) -> dict[str, str]:
 
 
 def _read_report(described: Reports, item: object) -> DeliveryReport | None:
-    said = shown(_at(item, described.state))
+    said = shown(at(item, described.state))
     state = None if said is None else described.states.get(said, described.otherwise)
-    message_id = provider_id(_at(item, described.id)) if described.id else None
-    ours = reference(shown(_at(item, described.reference))) if described.reference else None
+    message_id = provider_id(at(item, described.id)) if described.id else None
+    ours = reference(shown(at(item, described.reference))) if described.reference else None
     if state is None or (message_id is None and ours is None):
         return None
-    code = provider_code(shown(_at(item, described.code))) if described.code else None
+    code = provider_code(shown(at(item, described.code))) if described.code else None
     return DeliveryReport(state, message_id, ours, code or provider_code(said))
-
-
-# -- reading JSON --------------------------------------------------------------------------------------------------
-
-
-def _load(body: bytes) -> object:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        # An HTML page or a cut-off answer says nothing: no path leads anywhere in None.
-        return None
-
-
-def _at(value: object, path: Path) -> object:
-    """Return what stands at a path, None when nothing does."""
-    for step in path:
-        if isinstance(value, Mapping):
-            value = value.get(step)
-        elif isinstance(value, list) and step.isascii() and step.isdecimal() and len(step) < 4:
-            value = value[int(step)] if int(step) < len(value) else None
-        else:
-            return None
-    return value

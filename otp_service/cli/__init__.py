@@ -14,6 +14,9 @@ import typer
 
 from otp_service.cli.common import ConfigDir, fail, read_number, read_settings, run, show
 from otp_service.cli.gateways import gateways_app
+from otp_service.cli.operator import operator_app
+from otp_service.cli.sources import sources_app
+from otp_service.cli.subscribers import subscribers_app
 from otp_service.core.errors import ConfigurationError
 
 app = typer.Typer(
@@ -27,6 +30,9 @@ app.add_typer(clients_app, name="clients")
 app.add_typer(keys_app, name="keys")
 app.add_typer(limits_app, name="limits")
 app.add_typer(gateways_app)
+app.add_typer(subscribers_app)
+app.add_typer(operator_app)
+app.add_typer(sources_app)
 
 
 # -- processes ---------------------------------------------------------------------------------------------------------

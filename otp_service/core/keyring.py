@@ -2,9 +2,9 @@
 The key ring: everything that is derived, sealed or named from secrets.
 
 One **anchor** secret never rotates: it chooses a phone's shard and names addresses, so that no data ever has to move
-between slots.  The **ring keys** rotate: each has an id that verification ids carry, so that what was made under an
-older key is still read under it.  From each ring key one sub-key per use is derived (HMAC-SHA-256 as a PRF, NIST SP
-800-108 in its simplest form); no key serves two uses.
+between slots, and keys tables of subscribers, which cannot be made anew.  The **ring keys** rotate: each has an id
+that verification ids carry, so that what was made under an older key is still read under it.  From each ring key one
+sub-key per use is derived (HMAC-SHA-256 as a PRF, NIST SP 800-108 in its simplest form); no key serves two uses.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ class KeyRing:
         self._shard_key = hmac.digest(anchor, b"otp-service/shard", "sha256")
         self._address_key = hmac.digest(anchor, b"otp-service/address", "sha256")
         self._replay_key = hmac.digest(anchor, b"otp-service/replay", "sha256")
+        self._table_key = hmac.digest(anchor, b"otp-service/table", "sha256")
         self._derived = {key.id: _Derived(key) for key in keys}
         self.current = keys[0].id
         self.ids = tuple(self._derived)
@@ -103,6 +104,10 @@ class KeyRing:
             mac.update(len(part).to_bytes(4, "big"))
             mac.update(part)
         return _short(mac.digest(), 12)
+
+    def table_key(self) -> bytes:
+        """Return the key of the digests in tables of subscribers: 32 bytes; it never rotates."""
+        return self._table_key
 
     # -- verification ids --------------------------------------------------------------------------------------
 

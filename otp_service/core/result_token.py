@@ -32,6 +32,8 @@ REFUSED_TYPE = "phone-refusal+jwt"
 TRUST_FRAMEWORK = "vn_portal_phone_registration"
 #: The assurance level when possession alone was asked for.
 POSSESSION = "phone_possession"
+#: How the assurance levels begin that rest on what a person has read.
+ATTESTED = "attested"
 
 _ES256 = ECDSA(SHA256())
 
@@ -165,10 +167,12 @@ def claims_of(verification: Verification, *, issuer: str) -> dict[str, Any]:
     }
     if verification.reference is not None:
         claims["reference"] = verification.reference
+    if (consent := verification.consent) is not None:
+        claims["consent"] = {"notice_version": consent.notice_version, "given_at": consent.given_at}
     if verified:
         claims["verified_claims"] = _verified_claims(verification)
     elif verification.reason is not None:
-        claims["reason"] = verification.reason.value
+        claims["reason"] = verification.told_reason
     return claims
 
 
@@ -178,13 +182,23 @@ def _verified_claims(verification: Verification) -> dict[str, Any]:
     finished_ms = verification.finished_at_ms or verification.now_ms
     checks = [{"check_method": "token", "check_id": possession_id, "time": _time(finished_ms)}]
     details = [_detail("verification", "possession", possession_id)]
+    evidence: list[dict[str, Any]] = [{
+        "type": "electronic_record", "check_details": checks, "record": {"type": "mobile_subscription"},
+    }]
     if ownership.status == "match":
         ownership_id = f"own-{verification.id}"
-        checks.append({
+        check = {
             "check_method": "data", "organization": ownership.source or "", "check_id": ownership_id,
             "time": _time(ownership.checked_at_ms or finished_ms),
-        })
+        }
         details.append(_detail("evidence_validation", "subscriber_match", ownership_id))
+        if (ownership.assurance or "").startswith(ATTESTED):
+            # No register was asked: somebody has read the reply of one, and vouches for it.
+            evidence.append({
+                "type": "vouch", "check_details": [check], "attestation": {"type": "digital_attestation"},
+            })
+        else:
+            checks.append(check)
     msisdn = verification.phone_number.removeprefix("+")
     return {
         "verification": {
@@ -193,11 +207,7 @@ def _verified_claims(verification: Verification) -> dict[str, Any]:
             "assurance_process": {"assurance_details": details},
             "time": _time(finished_ms),
             "verification_process": verification.id,
-            "evidence": [{
-                "type": "electronic_record",
-                "check_details": checks,
-                "record": {"type": "mobile_subscription"},
-            }],
+            "evidence": evidence,
         },
         "claims": {"phone_number": verification.phone_number, "phone_number_verified": True, "msisdn": msisdn},
     }

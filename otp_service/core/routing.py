@@ -1,5 +1,5 @@
 """
-Which gateway is asked first: weighted priorities per carrier and purpose.
+Which gateway is asked first: weighted priorities per carrier and purpose.  Ownership sources are chosen the same way.
 
 A route is a list of tiers.  Within a tier traffic is spread by weight times the share that each gateway has left
 (100 percent while it is well); a tier whose gateways are all failing keeps only as much traffic as its best share, the
@@ -61,8 +61,13 @@ class RouteBook:
         if not routes or not routes[-1].serves(None, ""):
             raise ConfigurationError("the last route must serve every carrier and purpose")
         self._routes = tuple(routes)
-        #: Every gateway that some route names, in order of appearance.
-        self.gateways = tuple(dict.fromkeys(name for route in routes for tier in route.tiers for name in tier))
+        #: Every gateway or source that some route names, in order of appearance.
+        self.names = tuple(dict.fromkeys(name for route in routes for tier in route.tiers for name in tier))
+
+    @property
+    def gateways(self) -> tuple[str, ...]:
+        """The names, where these are gateways' routes."""
+        return self.names
 
     def order(
         self, carrier: Carrier | None, purpose: str, shares: Mapping[str, int], reference: str,
@@ -83,6 +88,18 @@ class RouteBook:
         return (*kept, *put_off)
 
 
+def places(routes: Iterable[Route], name: str) -> list[str]:
+    """Say where a gateway or source stands in the routes: ``viettel for sign_in: tier 1, weight 3``."""
+    found = []
+    for route in routes:
+        for at, tier in enumerate(route.tiers, 1):
+            if name in tier:
+                who = ", ".join(sorted(route.carriers)) or "all"
+                what = f" for {', '.join(sorted(route.purposes))}" if route.purposes else ""
+                found.append(f"{who}{what}: tier {at}, weight {tier[name]}")
+    return found
+
+
 def _draw(tier: Tier, shares: Mapping[str, int], reference: str) -> list[str]:
     """Order a tier: each gateway comes first as often as its share of the weights (weighted rendezvous hashing)."""
     return sorted(
@@ -96,11 +113,13 @@ def _unit(reference: str, name: str) -> float:
     return (int.from_bytes(digest, "big") + 1) / 2**64
 
 
-def parse_tiers(written: Iterable[str]) -> tuple[Tier, ...]:
+def parse_tiers(
+    written: Iterable[str], *, what: str = "gateway", example: str = "esms=3 speedsms",
+) -> tuple[Tier, ...]:
     """
     Read tiers as they are written: ``["esms=3 speedsms", "fpt"]``; a weight is 1 where none is given.
 
-    Raises ValueError with a sentence for whoever wrote it.
+    Raises ValueError with a sentence for whoever wrote it, about ``what`` and with an ``example``.
     """
     tiers: list[Tier] = []
     seen: set[str] = set()
@@ -109,7 +128,7 @@ def parse_tiers(written: Iterable[str]) -> tuple[Tier, ...]:
         for part in text.split():
             name, weighted, weight = part.partition("=")
             if not name:
-                raise ValueError(f"{part}: a gateway's name stands before its weight")
+                raise ValueError(f"{part}: a {what}'s name stands before its weight")
             if weighted and not (weight.isascii() and weight.isdigit() and 1 <= int(weight) <= 1000):
                 raise ValueError(f"{part}: a weight is a whole number from 1 to 1000")
             if name in seen:
@@ -117,8 +136,8 @@ def parse_tiers(written: Iterable[str]) -> tuple[Tier, ...]:
             seen.add(name)
             tier[name] = int(weight or 1)
         if not tier:
-            raise ValueError('a tier names at least one gateway: "esms=3 speedsms"')
+            raise ValueError(f'a tier names at least one {what}: "{example}"')
         tiers.append(tier)
     if not tiers:
-        raise ValueError("at least one gateway is needed")
+        raise ValueError(f"at least one {what} is needed")
     return tuple(tiers)

@@ -4,11 +4,14 @@ The verification: its statuses, its policy (purpose) and what a reader sees of i
 ::
 
     pending ──right code──► checking_ownership ──match──► verified
-       │                         │  └─mismatch, no answer──► rejected
+       │                         │  └─mismatch, no answer, risk──► rejected
        ├─right code, nothing else to check──► verified
        ├─last wrong guess──► locked
        ├─new start, DELETE──► cancelled
        └─time over──► expired, or undeliverable when no gateway ever took an SMS
+
+A purpose that asks for ownership *before* the code starts in ``checking_ownership``, without a code; a match makes the
+code and queues its SMS in one transition to ``pending``, and the right code then ends it ``verified``.
 
 The transitions themselves are Lua (``storage/scripts``): this module names things and holds the policy.
 """
@@ -17,6 +20,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
+
+from otp_service.core.evidence import EvidenceRules
 
 
 class Status(StrEnum):
@@ -41,8 +47,13 @@ class Status(StrEnum):
         return self not in {Status.PENDING, Status.CHECKING_OWNERSHIP}
 
 
+#: What is told of every rejection to a browser, and to everyone where ownership was asked before the code
+#: (invariant 9).
+NOT_CONFIRMED: Final = "ownership_not_confirmed"
+
+
 class Reason(StrEnum):
-    """Why a verification was rejected; a browser sees only ``ownership_not_confirmed`` (invariant 9)."""
+    """Why a verification was rejected; who is told so, and who only ``ownership_not_confirmed``: invariant 9."""
 
     SIM_NOT_OWNED = "sim_not_owned"
     SUBSCRIBER_UNKNOWN = "subscriber_unknown"
@@ -71,9 +82,15 @@ DELIVERY_CODES = {"q": Delivery.QUEUED, "s": Delivery.SENT, "d": Delivery.DELIVE
 
 
 class OwnershipPolicy(StrEnum):
-    """When a purpose asks who owns the SIM: never, or after possession is proven."""
+    """
+    When a purpose asks who owns the SIM: never, before the code is sent, or after possession is proven.
+
+    ``BEFORE`` saves the SMS to a SIM that is another's, and tells whoever may start a verification whether a phone and
+    an ID number belong together: for portals that know whom they ask about, never for the public.
+    """
 
     NEVER = "never"
+    BEFORE = "before"
     AFTER = "after"
 
 
@@ -109,6 +126,7 @@ class Purpose:
         max_resends: resends per verification, so ``max_resends + 1`` SMS.
         life_s: seconds a verification lives.
         ownership_timeout_s: seconds without an answer after which it ends ``ownership_unavailable``.
+        evidence: what it makes of a source's answer.
         code: how its codes behave.
     """
 
@@ -120,12 +138,18 @@ class Purpose:
     max_resends: int = 3
     life_s: int = 900
     ownership_timeout_s: int = 300
+    evidence: EvidenceRules = field(default_factory=EvidenceRules)
     code: CodePolicy = field(default_factory=CodePolicy)
 
     @property
     def checks_ownership(self) -> bool:
         """Whether an ID number is needed."""
         return self.ownership is not OwnershipPolicy.NEVER
+
+    @property
+    def asks_before(self) -> bool:
+        """Whether no SMS is sent before the SIM is known to be the person's."""
+        return self.ownership is OwnershipPolicy.BEFORE
 
 
 @dataclass(slots=True)
@@ -138,13 +162,21 @@ class Ownership:
     checked_at_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What the person agreed to (``notice_version``), and when by the portal's word (RFC 3339)."""
+
+    notice_version: str
+    given_at: str
+
+
 @dataclass(slots=True)
 class Verification:
     """
     A verification as it stood at ``now_ms`` by the store's clock.  Times are milliseconds since the epoch.
 
     ``phone_number`` is E.164 in clear and lives in memory only.  ``resend_at_ms`` is None when no resend is left
-    or the status no longer takes one.
+    or the status no longer takes one, ``code_expires_at_ms`` when no code was ever made.
     """
 
     id: str
@@ -160,7 +192,7 @@ class Verification:
     send_number: int
     created_at_ms: int
     expires_at_ms: int
-    code_expires_at_ms: int
+    code_expires_at_ms: int | None
     resend_at_ms: int | None
     sends_left: int
     attempts_left: int
@@ -168,3 +200,18 @@ class Verification:
     ownership: Ownership
     finished_at_ms: int | None
     now_ms: int
+    asked_before: bool = False
+    consent: Consent | None = None
+
+    @property
+    def told_reason(self) -> str | None:
+        """The reason as a portal is told it: asked before possession was proven, it must not say what disagreed."""
+        if self.reason is None:
+            return None
+        return NOT_CONFIRMED if self.asked_before else self.reason.value
+
+    @property
+    def told_ownership(self) -> Ownership:
+        """The ownership part as a portal is told it; asked before possession was proven, only a match is told."""
+        hidden = self.asked_before and (self.ownership.status != "match" or self.status is Status.REJECTED)
+        return Ownership() if hidden else self.ownership

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from otp_service.core.errors import StoreUnavailable
-from otp_service.core.ports import PollingGateway, SendOutcome
+from otp_service.core.ports import NoAnswer, PollingGateway
 from otp_service.delivery.accounts import Account, Accounts
 from otp_service.delivery.pacing import pause
 from otp_service.delivery.reports import Reports
@@ -69,8 +69,8 @@ class ReportPoller:
         """Make one poll; what an adapter or the HTTP client raises costs this one alone."""
         try:
             answer = await self._sender.exchange(account, gateway.build_poll(provider_ids))
-            if isinstance(answer, SendOutcome):
-                _log.warning("poll not answered", gateway=account.name, provider_code=answer.provider_code)
+            if isinstance(answer, NoAnswer):
+                _log.warning("poll not answered", gateway=account.name, provider_code=answer.code)
                 return
             await self._reports.take(account, gateway.parse_poll(answer))
         except StoreUnavailable:

@@ -1,4 +1,4 @@
-"""The one place that talks HTTP to SMS gateways: timeouts, bounded answers, no redirects, metrics."""
+"""Hands messages to SMS gateways, each attempt bounded in time, and says what became of it in the words of the core."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import cast
 
 import aiohttp
-from yarl import URL
 
 from otp_service.core.errors import StoreUnavailable
 from otp_service.core.ports import (
     HttpRequest,
     HttpResponse,
+    NoAnswer,
     SendOutcome,
     SendResult,
     SmsGateway,
@@ -22,11 +22,11 @@ from otp_service.core.ports import (
     TokenGateway,
 )
 from otp_service.delivery.accounts import Account
+from otp_service.delivery.exchange import Peer, exchange
 from otp_service.delivery.tokens import Token, Tokens
 from otp_service.telemetry.logs import get_logger
 from otp_service.telemetry.metrics import Metrics
 
-_MAX_ANSWER = 64 * 1024
 #: How much of an attempt's time may pass before there is a token.
 _TOKEN_PART = 0.75
 
@@ -83,7 +83,7 @@ class Sender:
         if isinstance(built, SendOutcome):
             return built
         answer = await self.exchange(account, built)
-        return answer if isinstance(answer, SendOutcome) else gateway.parse_response(answer)
+        return _unanswered(answer) if isinstance(answer, NoAnswer) else gateway.parse_response(answer)
 
     async def _send_authorised(self, account: Account, gateway: TokenGateway, message: SmsMessage) -> SendOutcome:
         """Send with the token that is kept; one that is not taken is replaced once."""
@@ -98,7 +98,7 @@ class Sender:
             if isinstance(built, SendOutcome):
                 return built
             answer = await self.exchange(account, built)
-            outcome = answer if isinstance(answer, SendOutcome) else gateway.parse_response(answer)
+            outcome = _unanswered(answer) if isinstance(answer, NoAnswer) else gateway.parse_response(answer)
             if not outcome.stale_token:
                 break
             refused_version = token.version
@@ -112,50 +112,19 @@ class Sender:
         except TimeoutError:
             return None
 
-    async def exchange(self, account: Account, request: HttpRequest) -> HttpResponse | SendOutcome:
-        """Make one request; what the network does instead of answering is an outcome."""
-        timeout = aiohttp.ClientTimeout(total=account.timeout_s)
-        if self._asked is not None:
-            self._asked(request)
-        try:
-            async with self._session.request(
-                request.method, URL(request.url, encoded=True), headers=request.headers, data=request.body or None,
-                timeout=timeout, allow_redirects=False,
-            ) as answer:
-                body = await _read(answer.content)
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                return HttpResponse(answer.status, headers, body)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            # No connection was made: the gateway cannot have the message.
-            return SendOutcome(SendResult.TEMPORARY, provider_code=_why_not_connected(error))
-        except TimeoutError:
-            return SendOutcome(SendResult.UNKNOWN, provider_code="timeout", maybe_sent=True)
-        except aiohttp.ClientError as error:
-            _log.info("gateway connection lost", gateway=account.name, error=type(error).__name__)
-            return SendOutcome(SendResult.UNKNOWN, provider_code="connection_lost", maybe_sent=True, lost=True)
+    async def exchange(self, account: Peer, request: HttpRequest) -> HttpResponse | NoAnswer:
+        """Make one request."""
+        return await exchange(self._session, request, account.timeout_s, self._asked, who={"gateway": account.name})
+
+
+def _unanswered(answer: NoAnswer) -> SendOutcome:
+    """Say what it means to a message that no answer came."""
+    if not answer.maybe_taken:
+        return SendOutcome(SendResult.TEMPORARY, provider_code=answer.code)
+    return SendOutcome(SendResult.UNKNOWN, provider_code=answer.code, maybe_sent=True, lost=answer.lost)
 
 
 def _where(error: Exception) -> str:
     """Return file and line of what raised, without its text."""
     frames = traceback.extract_tb(error.__traceback__)
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-
-
-def _why_not_connected(error: Exception) -> str:
-    """Say which of the usual reasons kept a connection from being made."""
-    if isinstance(error, aiohttp.ClientSSLError):
-        return "tls_failed"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "name_not_found"
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return "connect_timeout"
-    refused = isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError)
-    return "connection_refused" if refused else "not_connected"
-
-
-async def _read(content: aiohttp.StreamReader) -> bytes:
-    """Read a body to its end, or as much of it as an answer may have: one read gives what has arrived by then."""
-    body = b""
-    while len(body) < _MAX_ANSWER and (part := await content.read(_MAX_ANSWER - len(body))):
-        body += part
-    return body

@@ -1,23 +1,23 @@
-"""How well each gateway does, as all workers see it: told to the store every second, read back from it."""
+"""How well those do whom we ask, as all processes see it: told to the store every second, read back from it."""
 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import ClassVar
 
 from otp_service.core.errors import StoreUnavailable
 from otp_service.core.ports import GATEWAY_AT_FAULT, SendOutcome, SendResult
 from otp_service.core.routing import FULL_SHARE
 from otp_service.delivery.pacing import pause
-from otp_service.storage.gateways import GatewayStore, Tally
+from otp_service.storage.peers import PeerStore, Shift, Tally
 from otp_service.telemetry.logs import get_logger
 from otp_service.telemetry.metrics import Metrics
 
 _EVERY_S = 1.0
-#: Results after which no message at all can pass until somebody changes the account.
-_ACCOUNT_REFUSED = frozenset({SendResult.AUTHENTICATION.value, SendResult.BALANCE.value})
 #: Codes of our own for messages that were held back here.
 _OUR_PACE = frozenset({"resting", "window_full"})
 #: Codes of our own for answers that never came.
@@ -26,7 +26,83 @@ LOST_CODES = frozenset({"timeout", "connection_lost", "adapter_error"})
 _log = get_logger()
 
 
-class Shares:
+class PeerShares(ABC):
+    """
+    What each of some peers has left of its weight; what counts and how it is shown is its heirs' to say.
+
+    Args:
+        store: where every process tells what it heard.
+        names: the peers in use.
+
+    Attributes:
+        account_refused: reasons after which nobody at all is served until somebody changes the account.
+    """
+
+    account_refused: ClassVar[frozenset[str]]
+
+    def __init__(self, store: PeerStore, names: Iterable[str]) -> None:
+        self._store = store
+        self._shares = dict.fromkeys(names, FULL_SHARE)
+        self._well: Counter[str] = Counter()
+        self._failed: dict[str, Counter[str]] = {name: Counter() for name in self._shares}
+
+    @property
+    def now(self) -> Mapping[str, int]:
+        """The shares in percent."""
+        return MappingProxyType(self._shares)
+
+    def count(self, name: str, failure: str | None = None) -> None:
+        """Count an answer: one that was well, or the reason that it speaks against who gave it."""
+        if name not in self._shares:
+            return  # the test keys' own
+        if failure is None:
+            self._well[name] += 1
+        else:
+            self._failed[name][failure] += 1
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Tell and read until ``stop``."""
+        while not stop.is_set():
+            try:
+                await self.exchange()
+            except StoreUnavailable as error:
+                self.waits(error)
+            await pause(stop, _EVERY_S)
+
+    async def exchange(self) -> None:
+        """Tell what was heard since the last time, and learn what all processes together make of it."""
+        tallies = [(name, self._tally(name)) for name in self._shares]
+        self._well.clear()
+        for reasons in self._failed.values():
+            reasons.clear()
+        found, shifts = await self._store.shares(tallies)
+        self._shares.update(found)
+        for name, share in self._shares.items():
+            self.show(name, share)
+        for shift in shifts:
+            self.shifted(shift, "away" if shift.after < shift.before else "back")
+
+    @abstractmethod
+    def show(self, name: str, share: int) -> None:
+        """Show the share that one has now."""
+
+    @abstractmethod
+    def shifted(self, shift: Shift, direction: str) -> None:
+        """Tell of a change that this call has made: ``away`` or ``back``."""
+
+    @abstractmethod
+    def waits(self, error: StoreUnavailable) -> None:
+        """Tell that the store does not answer; the last known shares count meanwhile."""
+
+    def _tally(self, name: str) -> Tally:
+        failed = self._failed[name]
+        return Tally(
+            well=self._well[name], failed=failed.total(), reason=failed.most_common(1)[0][0] if failed else "",
+            account_refused=any(reason in failed for reason in self.account_refused),
+        )
+
+
+class Shares(PeerShares):
     """
     What each gateway has left of its weight.
 
@@ -36,58 +112,33 @@ class Shares:
         metrics: shows shares and shifts.
     """
 
-    def __init__(self, store: GatewayStore, gateways: Iterable[str], metrics: Metrics) -> None:
-        self._store = store
-        self._metrics = metrics
-        self._shares = dict.fromkeys(gateways, FULL_SHARE)
-        self._well: Counter[str] = Counter()
-        self._failed: dict[str, Counter[str]] = {name: Counter() for name in self._shares}
+    account_refused = frozenset({SendResult.AUTHENTICATION.value, SendResult.BALANCE.value})
 
-    @property
-    def now(self) -> Mapping[str, int]:
-        """The shares in percent."""
-        return MappingProxyType(self._shares)
+    def __init__(self, store: PeerStore, gateways: Iterable[str], metrics: Metrics) -> None:
+        super().__init__(store, gateways)
+        self._metrics = metrics
 
     def heard(self, gateway: str, outcome: SendOutcome) -> None:
         """Count an answer: a refusal of a number or a text does not speak against the gateway."""
-        if gateway not in self._shares:
-            return  # the test keys' own
         if outcome.provider_code in _OUR_PACE:
             return  # nobody was asked
-        if outcome.result in GATEWAY_AT_FAULT:
-            # A lost answer has a better name than "unknown": timeout, connection_lost.
-            lost = outcome.result is SendResult.UNKNOWN and outcome.provider_code in LOST_CODES
-            self._failed[gateway][str(outcome.provider_code if lost else outcome.result.value)] += 1
-        else:
-            self._well[gateway] += 1
+        if outcome.result not in GATEWAY_AT_FAULT:
+            self.count(gateway)
+            return
+        # A lost answer has a better name than "unknown": timeout, connection_lost.
+        lost = outcome.result is SendResult.UNKNOWN and outcome.provider_code in LOST_CODES
+        self.count(gateway, str(outcome.provider_code if lost else outcome.result.value))
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Tell and read until ``stop``."""
-        while not stop.is_set():
-            try:
-                await self.exchange()
-            except StoreUnavailable as error:
-                _log.warning("gateway shares wait for the store", error=str(error))
-            await pause(stop, _EVERY_S)
+    def show(self, name: str, share: int) -> None:
+        """Set the gauge."""
+        self._metrics.gateway_share(name, share)
 
-    async def exchange(self) -> None:
-        """Tell what was heard since the last time, and learn what all workers together make of it."""
-        tallies = [(name, self._tally(name)) for name in self._shares]
-        self._well.clear()
-        for results in self._failed.values():
-            results.clear()
-        found, shifts = await self._store.shares(tallies)
-        self._shares.update(found)
-        for name, share in self._shares.items():
-            self._metrics.gateway_share(name, share)
-        for shift in shifts:
-            self._metrics.gateway_shift(shift.gateway, "away" if shift.after < shift.before else "back")
-            tell = _log.warning if shift.after < shift.before else _log.info
-            tell("gateway shifted", gateway=shift.gateway, before=shift.before, after=shift.after, reason=shift.reason)
+    def shifted(self, shift: Shift, direction: str) -> None:
+        """Count it, and log it: away as a warning."""
+        self._metrics.gateway_shift(shift.name, direction)
+        tell = _log.warning if direction == "away" else _log.info
+        tell("gateway shifted", gateway=shift.name, before=shift.before, after=shift.after, reason=shift.reason)
 
-    def _tally(self, name: str) -> Tally:
-        failed = self._failed[name]
-        return Tally(
-            well=self._well[name], failed=failed.total(), reason=failed.most_common(1)[0][0] if failed else "",
-            account_refused=any(result in failed for result in _ACCOUNT_REFUSED),
-        )
+    def waits(self, error: StoreUnavailable) -> None:
+        """Log it."""
+        _log.warning("gateway shares wait for the store", error=str(error))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from otp_service.core.client import Client
 from otp_service.core.keyring import KeyRing
 from otp_service.core.result_token import Signer
-from otp_service.core.verification import Purpose
+from otp_service.core.verification import Consent, Purpose
 from otp_service.storage.records import TEST_SUFFIX
 
 
@@ -46,7 +45,7 @@ class StartCommand:
     end_user_ip: str | None = None
     reference: str | None = None
     locale: str = "vi"
-    consent: Mapping[str, str] | None = None
+    consent: Consent | None = None
 
 
 @dataclass(frozen=True, slots=True)

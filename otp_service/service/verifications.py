@@ -6,8 +6,8 @@ What must be derived stands before it, what must be told and counted after it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from secrets import token_urlsafe
 from typing import Any
 
@@ -34,17 +34,18 @@ from otp_service.core.errors import (
 from otp_service.core.keyring import KeyRing
 from otp_service.core.limits import PHONE_FAILURES, LimitBook, State
 from otp_service.core.magic_numbers import is_magic, magic_code
-from otp_service.core.ports import OwnershipSource
 from otp_service.core.result_token import TokenInvalid, claims_of
 from otp_service.core.times import iso
-from otp_service.core.verification import Delivery, Ownership, Purpose, Status, Verification
+from otp_service.core.verification import Purpose, Status, Verification
 from otp_service.service.allowances import Allowances, send_group
+from otp_service.service.attestation import Attestation
 from otp_service.service.callers import Caller, Secrets, StartCommand
-from otp_service.service.ownership import OwnershipStep
+from otp_service.service.new_verification import fresh, id_digest, phone_names, record_fields, sealed_extra
+from otp_service.service.ownership import Inquirer, OwnershipStep
 from otp_service.service.refusals import refusal_of, whole_seconds
 from otp_service.service.tally import Tally
-from otp_service.storage.records import EXTRA_PLACE, ID_PLACE, PHONE_PLACE, to_verification
-from otp_service.storage.store import Answer, NewVerification, Replay, Store
+from otp_service.storage.records import to_verification
+from otp_service.storage.store import Answer, AskBefore, NewVerification, Replay, Store
 from otp_service.telemetry.metrics import Metrics
 
 #: Behind the inline deadline, before the worker asks: the inline call and the worker never both ask.
@@ -61,18 +62,20 @@ class VerificationService:
         secrets: returns the key ring and signer in force.
         limit_book: every limit with its overrides.
         purposes: the policies by name.
-        source: answers who owns a SIM.
+        inquirer: asks who owns a SIM.
         metrics: what operations watch.
         issuer: the token's ``iss``.
-        inline_deadline_s: how long a check waits for the source before the worker takes over.
+        inline_deadline_s: how long a check waits for the sources before the worker takes over.
+        worker_deadline_s: how long the worker gives them.
         ask_backoff_s: after a source's error, the first wait; it doubles up to sixteen times that.
         demo: whether every caller may use magic numbers, not test keys alone.
     """
 
     def __init__(
         self, store: Store, *, secrets: Callable[[], Secrets], limit_book: LimitBook,
-        purposes: Mapping[str, Purpose], source: OwnershipSource, metrics: Metrics, issuer: str,
-        inline_deadline_s: float = 3.0, ask_backoff_s: float = 2.0, demo: bool = False,
+        purposes: Mapping[str, Purpose], inquirer: Inquirer, metrics: Metrics, issuer: str,
+        inline_deadline_s: float = 3.0, worker_deadline_s: float = 15.0, ask_backoff_s: float = 2.0,
+        demo: bool = False,
     ) -> None:
         self.store = store
         self._demo = demo
@@ -83,12 +86,15 @@ class VerificationService:
         self._tally = Tally(metrics)
         self._allowances = Allowances(limit_book, self._ring)
         self._ask_after_ms = round((inline_deadline_s + _ASK_MARGIN_S) * 1000)
-        ownership = OwnershipStep(
-            store, ring=self._ring, limit_book=limit_book, source=source, metrics=metrics,
-            deadline_s=inline_deadline_s, backoff_s=ask_backoff_s,
+        self._ownership = OwnershipStep(
+            store, ring=self._ring, limit_book=limit_book, purposes=purposes, inquirer=inquirer, metrics=metrics,
+            backoff_s=ask_backoff_s,
         )
+        self._inline_deadline_s = inline_deadline_s
+        #: What an official has read on the citizen's phone.
+        self.attest = Attestation(store, self._ring, self._ownership).take
         #: The ownership step and the count of what ended at its deadline, for the worker.
-        self.ask_ownership = ownership.take
+        self.ask_ownership = partial(self._ownership.take, deadline_s=worker_deadline_s)
         self.ended = self._tally.ended
 
     @property
@@ -105,6 +111,9 @@ class VerificationService:
         """
         Start a verification: its SMS is queued durably when this returns (invariant 6).
 
+        Where ownership is asked before the code, that question is what is queued; it is asked at once, within the
+        inline deadline.
+
         Raises InvalidRequest for a magic number of a live key, RateLimited, IdempotencyKeyReused, Unavailable,
         StoreUnavailable.
         """
@@ -115,14 +124,15 @@ class VerificationService:
         if is_magic(phone) and not (caller.test or self._demo):
             raise InvalidRequest(FieldError("phone_number", "test_number"))
         _, block = self._allowances.address(command.end_user_ip)
+        fields = record_fields(ring, caller, verification_id, command, ask_after_ms=self._ask_after_ms)
         answer = await self.store.start(
             NewVerification(
                 id=verification_id, shard=shard, client=caller.tenant, purpose=purpose.name,
-                phone_names=_phone_names(ring, caller, phone, verification_id),
+                phone_names=phone_names(ring, caller, phone, verification_id),
                 group=send_group(purpose, caller), block=block,
                 life_ms=purpose.life_s * 1000, code_ms=purpose.code.validity_s * 1000,
-                fields=self._fields(ring, caller, verification_id, command),
-                extra=_sealed_extra(ring, verification_id, command),
+                fields=fields, extra=sealed_extra(ring, verification_id, command),
+                before=self._before(purpose) if purpose.asks_before else None,
             ),
             self._allowances.sends(caller, purpose, phone, command.end_user_ip),
             replay,
@@ -133,7 +143,9 @@ class VerificationService:
                 self._metrics.verification_started(purpose.name)
                 if answer.older:
                     self._tally.ended(purpose.name, answer.older, "", 0)
-                return _fresh(answer, caller, command, self._allowances.cooldown_ms(phone))
+                if purpose.asks_before:
+                    return await self._asked_inline(shard, answer, caller, command, fields)
+                return fresh(answer, caller, command, self._allowances.cooldown_ms(phone))
             case "replay":
                 return to_verification(ring, answer.id, answer.record, answer.now_ms)
             case "refused":
@@ -143,29 +155,22 @@ class VerificationService:
             case _:
                 raise Unavailable
 
-    def _fields(self, ring: KeyRing, caller: Caller, verification_id: str, command: StartCommand) -> list[Any]:
-        purpose, policy = command.purpose, command.purpose.code
-        fixed = magic_code(command.phone_number, policy.length, test=caller.test)
-        code = fixed or derive_code(ring, verification_id, 1, policy.length)
-        fields: list[Any] = [
-            "l", command.locale, "S", purpose.max_resends + 1, "m", purpose.max_attempts, "cl", policy.length,
-            "P", ring.seal(verification_id, PHONE_PLACE, command.phone_number),
-            "d", code_digest(ring, verification_id, code),
-        ]
-        if command.reference is not None:
-            fields += ("r", command.reference)
-        if command.id_number is not None:
-            ids = ",".join(filter(None, (command.id_number, command.previous_id_number)))
-            fields += ("I", ring.seal(verification_id, ID_PLACE, ids))
-            fields += ("i", _id_digest(ring, verification_id, command.id_number))
-        if purpose.checks_ownership:
-            fields += (
-                "o", 1, "ot", purpose.ownership_timeout_s * 1000,
-                "od", self._ask_after_ms,
+    def _before(self, purpose: Purpose) -> AskBefore:
+        within_s = purpose.life_s if purpose.assisted else purpose.ownership_timeout_s
+        return AskBefore(within_s * 1000, self._ask_after_ms)
+
+    async def _asked_inline(
+        self, shard: int, answer: Answer, caller: Caller, command: StartCommand, fields: list[Any],
+    ) -> Verification:
+        """Ask who owns the SIM right after the start; the worker asks where that comes to nothing."""
+        sealed = dict(zip(fields[::2], fields[1::2], strict=True))
+        try:
+            return await self._ownership.take(
+                shard, answer.id, sealed["I"], sealed["P"], deadline_s=self._inline_deadline_s,
             )
-        if purpose.assisted:
-            fields += ("A", 1)
-        return fields
+        except StoreUnavailable:
+            # What was acknowledged stands: the question is queued.
+            return fresh(answer, caller, command, 0)
 
     # -- resend ------------------------------------------------------------------------------------------------
 
@@ -243,7 +248,9 @@ class VerificationService:
                 self._tally.finished(verification)
             return verification
         try:
-            return await self.ask_ownership(shard, verification_id, answer.record[b"I"], answer.record[b"P"])
+            return await self._ownership.take(
+                shard, verification_id, answer.record[b"I"], answer.record[b"P"], deadline_s=self._inline_deadline_s,
+            )
         except StoreUnavailable:
             # The guess is written and the job is queued: the worker settles it, nothing is lost.
             return verification
@@ -325,7 +332,7 @@ class VerificationService:
         answer = await self.store.redeem(
             shard, verification_id, caller.tenant, replay=replay,
             nonce=replay.name + replay.body if replay else token_urlsafe(16),
-            id_digest=_id_digest(secrets.ring, verification_id, id_number) if id_number else b"",
+            id_digest=id_digest(secrets.ring, verification_id, id_number) if id_number else b"",
             phone_agrees=phone_number is None or phone_number == claims["phone_number"],
             token_expires_ms=claims["exp"] * 1000,
         )
@@ -374,39 +381,3 @@ class VerificationService:
         if answer.ended:
             self._tally.finished(verification)
         return AlreadyFinal(verification.status.value)
-
-
-def _phone_names(ring: KeyRing, caller: Caller, phone: str, verification_id: str) -> tuple[str, ...]:
-    """Return what a phone is known by; each verification of a magic number has a phone of its own, so none waits."""
-    if is_magic(phone):
-        return ring.names("magic phone", f"{phone} {verification_id}")
-    return ring.names("test phone" if caller.test else "phone", phone)
-
-
-def _id_digest(ring: KeyRing, verification_id: str, id_number: str) -> bytes:
-    return ring.digest(verification_id, "id_number", id_number)
-
-
-def _sealed_extra(ring: KeyRing, verification_id: str, command: StartCommand) -> bytes:
-    extra = {
-        name: value
-        for name, value in (
-            ("full_name", command.full_name), ("birth_date", command.birth_date), ("consent", command.consent),
-        )
-        if value is not None
-    }
-    return ring.seal(verification_id, EXTRA_PLACE, json.dumps(extra, ensure_ascii=False)) if extra else b""
-
-
-def _fresh(answer: Answer, caller: Caller, command: StartCommand, cooldown_ms: int) -> Verification:
-    """Return what has just been started, without reading it back."""
-    purpose, now_ms = command.purpose, answer.now_ms
-    return Verification(
-        id=answer.id, client=caller.client.name, purpose=purpose.name, status=Status.PENDING, reason=None,
-        locale=command.locale, reference=command.reference, phone_number=command.phone_number, test=caller.test,
-        code_length=purpose.code.length, send_number=1, created_at_ms=now_ms,
-        expires_at_ms=now_ms + purpose.life_s * 1000, code_expires_at_ms=now_ms + purpose.code.validity_s * 1000,
-        resend_at_ms=now_ms + cooldown_ms if purpose.max_resends else None,
-        sends_left=purpose.max_resends, attempts_left=purpose.max_attempts, delivery=Delivery.QUEUED,
-        ownership=Ownership(), finished_at_ms=None, now_ms=now_ms,
-    )

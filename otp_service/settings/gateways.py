@@ -4,45 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import AfterValidator, Field, IPvAnyNetwork, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, IPvAnyNetwork, field_validator
 
-from otp_service.core.phone import Carrier
 from otp_service.core.routing import Route, parse_tiers
-from otp_service.settings.base import Listed, Section, known
+from otp_service.settings.base import Listed, Section
+from otp_service.settings.routing import Named, ServedSection
 from otp_service.settings.sections import Options, Plugin
 
-#: No hyphen: a shell cannot set OTP__GATEWAYS__ESMS-2__RATE.
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _SECRET = re.compile(r"[A-Za-z0-9_-]{24,128}")
 
-#: The name of the account that test keys send through.
-RESERVED: Final = "test"
+GATEWAY: Final = Named("gateway", "send through", "esms=3 speedsms")
 
-
-def _gateway_name(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise ValueError(
-            "a gateway's name has lower case letters, digits and _, starts with a letter, at most 32; no hyphen, "
-            "because no shell sets a variable of that name"
-        )
-    if name == RESERVED:
-        raise ValueError(f"{RESERVED!r} is the name of the gateway that test keys send through; take another")
-    return name
-
-
-def _tiers(written: Iterable[str]) -> tuple[str, ...]:
-    """Check tiers as they are written; they stay text until the core reads them."""
-    written = tuple(written)
-    for tier in parse_tiers(written):
-        for name in tier:
-            _gateway_name(name)
-    return written
-
-
-GatewayName = Annotated[str, AfterValidator(_gateway_name)]
-Tiers = Annotated[tuple[str, ...], Listed, AfterValidator(_tiers)]
+GatewayName = Annotated[str, AfterValidator(GATEWAY.name)]
+Tiers = Annotated[tuple[str, ...], Listed, AfterValidator(GATEWAY.tiers)]
 
 
 class SendingSection(Section):
@@ -75,25 +51,12 @@ class GatewaySection(Section):
         return secret
 
 
-class RouteSection(Section):
+class RouteSection(ServedSection):
     """``[[routes]]``: other gateways for some carriers or purposes; the first that fits decides."""
 
-    carriers: Annotated[frozenset[Carrier], Listed] = frozenset()
-    purposes: Annotated[frozenset[str], Listed] = frozenset()
+    rest: ClassVar[str] = "sending.gateways"
+
     gateways: Tiers
-
-    @field_validator("purposes")
-    @classmethod
-    def _there(cls, purposes: frozenset[str], info: ValidationInfo) -> frozenset[str]:
-        if strangers := sorted(purposes - known(info).purposes):
-            raise ValueError(f"no such purpose: {', '.join(strangers)}")
-        return purposes
-
-    @model_validator(mode="after")
-    def _for_some(self) -> RouteSection:
-        if not self.carriers and not self.purposes:
-            raise ValueError("a route is for some carriers or purposes; the rest is sending.gateways")
-        return self
 
     def route(self) -> Route:
         """Return the rule the core works with."""

@@ -19,6 +19,7 @@ from otp_service.core.verification import Purpose
 from otp_service.settings.base import Known, Section
 from otp_service.settings.clients import ClientName, ClientSection
 from otp_service.settings.gateways import GatewayName, GatewaySection, RouteSection, SendingSection, routes_of
+from otp_service.settings.ownership import OwnershipSection, SourceName, SourceSection
 from otp_service.settings.policies import (
     LimitsSection,
     OverrideSection,
@@ -29,7 +30,6 @@ from otp_service.settings.policies import (
 from otp_service.settings.sections import (
     KeysSection,
     LoggingSection,
-    OwnershipSection,
     ServerSection,
     ServiceSection,
     StoreSection,
@@ -56,6 +56,7 @@ class Document(Section):
     gateways: dict[GatewayName, GatewaySection] = Field(default_factory=dict)
     routes: tuple[RouteSection, ...] = ()
     ownership: OwnershipSection = Field(default_factory=OwnershipSection)
+    sources: dict[SourceName, SourceSection] = Field(default_factory=dict)
     logging: LoggingSection = Field(default_factory=LoggingSection)
     purposes: Annotated[dict[PurposeName, PurposeSection], Field(min_length=1)]
     limits: LimitsSection
@@ -77,6 +78,7 @@ class Settings:
         messages: ``messages/<locale>.toml`` by locale, as plain tables (see core/messages.py).
         gateways: the accounts at gateways by name, used or not.
         routes: which of them serve a message, the one for all that is left last.
+        sources: the ownership sources by name, used or not.
         service, server, store, keys, sending, ownership, logging: the sections of default.toml.
     """
 
@@ -89,6 +91,7 @@ class Settings:
     gateways: dict[str, GatewaySection]
     routes: tuple[Route, ...]
     ownership: OwnershipSection
+    sources: dict[str, SourceSection]
     logging: LoggingSection
     purposes: dict[str, Purpose]
     limits: tuple[Limit, ...]
@@ -108,6 +111,14 @@ class Settings:
     def route_book(self) -> RouteBook:
         """Return the routes as the worker asks them."""
         return RouteBook(self.routes)
+
+    def source(self, name: str) -> SourceSection:
+        """Return a source's table; one without a table is the adapter of that name without options."""
+        return self.sources.get(name) or SourceSection()
+
+    def source_book(self) -> RouteBook:
+        """Return the routes of ownership questions, as they are asked."""
+        return RouteBook(self.ownership.all_routes())
 
     def clients(self) -> ClientRegistry:
         """Return the clients, found by name or API key."""
@@ -145,7 +156,8 @@ def load_settings(
     return Settings(
         config_dir=folder,
         service=document.service, server=document.server, store=document.store, keys=document.keys,
-        sending=document.sending, ownership=document.ownership, logging=document.logging,
+        sending=document.sending, ownership=document.ownership, sources=dict(document.sources),
+        logging=document.logging,
         gateways=dict(document.gateways), routes=routes_of(document.sending, document.routes),
         purposes={name: section.purpose(name) for name, section in document.purposes.items()},
         limits=limits_of(document.limits),

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, create_model, field_validator
 
 from otp_service.core.errors import PhoneNotMobile
+from otp_service.core.evidence import ASSURANCE_LEVELS, ComparedField, EvidenceRules, SimSwapEffect
 from otp_service.core.limits import (
     FAILURE_MEMORY_S,
     LIMIT_KINDS,
@@ -24,7 +25,7 @@ from otp_service.core.limits import (
 )
 from otp_service.core.phone import parse_mobile
 from otp_service.core.verification import CodePolicy, OwnershipPolicy, Purpose
-from otp_service.settings.base import Period, Section, known
+from otp_service.settings.base import Listed, Period, Section, known
 
 _PURPOSE_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
@@ -55,24 +56,35 @@ class CodeSection(Section):
         return validity_s
 
 
-def _not_before(value: Any) -> Any:
-    if value == "before":
-        raise ValueError(
-            '"before" is not built yet: ownership is asked after possession is proven; write "after" or "never"',
-        )
-    return value
+def _not_the_deciding(fields: frozenset[ComparedField]) -> frozenset[ComparedField]:
+    if ComparedField.ID_NUMBER in fields:
+        raise ValueError("the ID number decides in any case: write full_name, birth_date or both")
+    return fields
+
+
+def _level(name: str) -> str:
+    if name not in ASSURANCE_LEVELS:
+        raise ValueError(f"no such level; there are, the strongest first, {', '.join(ASSURANCE_LEVELS)}")
+    return name
+
+
+Assurance = Annotated[str, AfterValidator(_level)]
 
 
 class PurposeSection(Section):
     """``[purposes.<name>]``."""
 
-    ownership: Annotated[OwnershipPolicy, BeforeValidator(_not_before)] = OwnershipPolicy.AFTER
+    ownership: OwnershipPolicy = OwnershipPolicy.AFTER
     assisted: bool = False
     consent_required: bool = False
     max_attempts: int = Field(5, ge=1, le=10)
     max_resends: int = Field(3, ge=0, le=10)
     life_s: int = Field(900, ge=60, le=3600)
     ownership_timeout_s: int = Field(300, ge=1, le=3600)
+    must_match: Annotated[frozenset[ComparedField], Listed, AfterValidator(_not_the_deciding)] = frozenset()
+    min_assurance: Annotated[Assurance | None, BeforeValidator(lambda value: None if value == "" else value)] = None
+    sim_swap: SimSwapEffect = SimSwapEffect.IGNORE
+    sim_swap_max_age_h: int = Field(240, ge=1, le=2400)
     code: CodeSection = Field(default_factory=CodeSection)
 
     @field_validator("code")
@@ -88,6 +100,7 @@ class PurposeSection(Section):
             name=name, ownership=self.ownership, assisted=self.assisted, consent_required=self.consent_required,
             max_attempts=self.max_attempts, max_resends=self.max_resends, life_s=self.life_s,
             ownership_timeout_s=self.ownership_timeout_s,
+            evidence=EvidenceRules(self.must_match, self.min_assurance, self.sim_swap, self.sim_swap_max_age_h),
             code=CodePolicy(
                 length=self.code.length, validity_s=self.code.validity_s,
                 previous_code_grace_s=self.code.previous_code_grace_s,

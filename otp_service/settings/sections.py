@@ -107,15 +107,6 @@ class KeysSection(Section):
     file: Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)] = None
 
 
-class OwnershipSection(Section):
-    """``[ownership]``: who knows whose SIM it is.  ``options`` go to its constructor and may hold secrets."""
-
-    source: Plugin = "tttb"
-    inline_deadline_s: float = Field(3.0, ge=0, le=30)
-    retry_backoff_s: float = Field(2.0, ge=0.1, le=300)
-    options: Options = Field(default_factory=dict, repr=False)
-
-
 def _as_bool(value: Any) -> Any:
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 

@@ -1,45 +1,14 @@
-"""What the store knows of SMS gateways: shares of traffic, places in time, messages under way, tokens."""
+"""What the store knows of SMS gateways, besides shares and tokens: places in time, messages under way."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from otp_service.core.verification import Delivery
-from otp_service.storage import keys, scripts
+from otp_service.storage import keys
 from otp_service.storage.client import StoreClient
+from otp_service.storage.peers import PeerStore
 from otp_service.storage.records import DELIVERY_LETTERS
-
-_TOKEN_KEPT_MS = 90 * 24 * 3600 * 1000
-
-
-@dataclass(slots=True)
-class Tally:
-    """
-    What one worker heard from a gateway since it last told.
-
-    Attributes:
-        well: answers that were well, refusals of a number or text included.
-        failed: answers that speak against the gateway.
-        reason: the commonest of those.
-        account_refused: whether one said that the account itself is refused.
-    """
-
-    well: int = 0
-    failed: int = 0
-    reason: str = ""
-    account_refused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Shift:
-    """A gateway's share of its weight that has just changed, in percent, and why."""
-
-    gateway: str
-    before: int
-    after: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +21,7 @@ class Known:
     now_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class KeptToken:
-    """A sealed token as it is kept; ``fetch`` tells this caller to fetch the next."""
-
-    version: int
-    sealed: bytes = field(repr=False)
-    good: bool
-    fetch: bool
-
-
-class GatewayStore:
+class GatewayStore(PeerStore):
     """
     Transitions about gateways rather than verifications.
 
@@ -72,19 +31,7 @@ class GatewayStore:
     """
 
     def __init__(self, client: StoreClient, *, now_ms: int = 0) -> None:
-        self._client = client
-        self.now_ms = now_ms
-
-    async def shares(self, tallies: Sequence[tuple[str, Tally]]) -> tuple[dict[str, int], list[Shift]]:
-        """Tell what was heard and learn every share; see ``scripts/shares.lua``."""
-        told: list[Any] = [self.now_ms]
-        for name, tally in tallies:
-            told += [name, tally.well, tally.failed, tally.reason, "1" if tally.account_refused else "0"]
-        _, shares, shifts = await self._run("shares", (keys.shares(),), told)
-        return dict(zip((name for name, _ in tallies), shares, strict=True)), [
-            Shift(shifts[at].decode(), shifts[at + 1], shifts[at + 2], shifts[at + 3].decode())
-            for at in range(0, len(shifts), 4)
-        ]
+        super().__init__(client, keys.shares(), keys.gateway, now_ms=now_ms)
 
     async def place(self, gateway: str, *, emission_ms: float, tolerance_ms: float, max_wait_ms: int) -> int | None:
         """Reserve a place in time: milliseconds until then, None when that is too long; see ``scripts/pace.lua``."""
@@ -125,23 +72,3 @@ class GatewayStore:
             "due_polls", (keys.gateway(gateway, "polls"),), (self.now_ms, keys.gateway_message(gateway), most),
         )
         return [provider_id.decode() for provider_id in answer[1:]]
-
-    async def token(self, gateway: str, *, not_version: int, lease_ms: int, holder: str) -> KeptToken:
-        """Get the token, or the order to fetch the next; see ``scripts/token.lua``."""
-        _, version, sealed, good, fetch = await self._run(
-            "token", (keys.gateway(gateway, "token"), keys.gateway(gateway, "lease")),
-            (self.now_ms, not_version, lease_ms, holder),
-        )
-        return KeptToken(version, sealed, bool(good), bool(fetch))
-
-    async def keep_token(self, gateway: str, sealed: bytes, *, good_ms: int, holder: str) -> int:
-        """Keep a fetched token or give the lease back; returns the version in force; see ``scripts/keep_token.lua``."""
-        _, version = await self._run(
-            "keep_token", (keys.gateway(gateway, "token"), keys.gateway(gateway, "lease")),
-            (self.now_ms, good_ms, max(good_ms, _TOKEN_KEPT_MS), sealed, holder),
-        )
-        return int(version)
-
-    async def _run(self, name: str, script_keys: Sequence[str], args: Sequence[Any]) -> list[Any]:
-        answer: list[Any] = await self._client.run(scripts.load(name), script_keys, args)
-        return answer

@@ -3,8 +3,8 @@ How keys in the store are named.
 
 Everything of a phone shares the tag of its shard, ``{s07}``; limits of addresses, ID numbers, clients and the service,
 and idempotency records, have tags of their own.  No name contains a phone number, an ID number or an address: those
-are keyed digests (``core/keyring.py``).  What belongs to a gateway has its name as tag; a provider's message id stands
-there as the provider gave it.
+are keyed digests (``core/keyring.py``).  What belongs to a gateway or an ownership source has its name as tag; a
+provider's message id stands there as the provider gave it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,11 @@ _PREFIXES = tuple(f"otp:{{s{shard:02d}}}:" for shard in range(SHARDS))
 def verification(shard: int, verification_id: str) -> str:
     """Return the key of a verification's record."""
     return f"{_PREFIXES[shard]}v:{verification_id}"
+
+
+def sealed_extra(shard: int, verification_id: str) -> str:
+    """Return the key of what is sealed beside a verification's record."""
+    return f"{_PREFIXES[shard]}x:{verification_id}"
 
 
 def phone(shard: int, name: str) -> str:
@@ -76,3 +81,13 @@ def gateway(name: str, kind: str) -> str:
 def gateway_message(name: str, provider_id: str = "") -> str:
     """Return the key under which a message is found by the provider's id, or the prefix of all of them."""
     return f"otp:g:{{{name}}}:m:{provider_id}"
+
+
+def source_shares() -> str:
+    """Return the key of the ownership sources' shares of the questions."""
+    return "otp:o:shares"
+
+
+def source(name: str, kind: str) -> str:
+    """Return a key of an ownership source: ``budget``, ``token`` or ``lease``."""
+    return f"otp:o:{{{name}}}:{kind}"

@@ -9,6 +9,7 @@ from otp_service.core.verification import (
     DELIVERY_CODES,
     REASON_CODES,
     STATUS_CODES,
+    Consent,
     Delivery,
     Ownership,
     Status,
@@ -19,6 +20,8 @@ from otp_service.core.verification import (
 Record = dict[bytes, bytes]
 
 OUTCOME_CODES = {"match": "m", "mismatch": "x", "not_available": "n", "error": "e"}
+#: What settles a check as a match that the purpose refuses because the SIM was changed lately.
+RISK_CODE = "k"
 DELIVERY_LETTERS = {delivery: letter for letter, delivery in DELIVERY_CODES.items()}
 _OUTCOMES = {code.encode(): outcome for outcome, code in OUTCOME_CODES.items()}
 
@@ -64,7 +67,7 @@ def to_verification(
         send_number=int(record[b"n"]),
         created_at_ms=int(record[b"b"]),
         expires_at_ms=int(record[b"e"]),
-        code_expires_at_ms=int(record[b"x"]),
+        code_expires_at_ms=int(record[b"x"]) if b"x" in record else None,
         resend_at_ms=int(resend_at) if may_resend and resend_at else None,
         sends_left=sends_left if not shown.final else 0,
         attempts_left=max(0, int(record[b"m"]) - int(record[b"g"])) if not shown.final else 0,
@@ -72,6 +75,8 @@ def to_verification(
         ownership=_ownership(record),
         finished_at_ms=int(record[b"f"]) if b"f" in record else None,
         now_ms=now_ms,
+        asked_before=b"bf" in record,
+        consent=Consent(record[b"cn"].decode(), record[b"cg"].decode()) if b"cn" in record else None,
     )
 
 

@@ -118,6 +118,58 @@ class NewVerification:
     code_ms: int
     fields: Sequence[Any]
     extra: bytes = b""
+    before: AskBefore | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AskBefore:
+    """Ownership is asked before the code: how long that may take, and when the worker takes over."""
+
+    within_ms: int
+    worker_after_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirstCode:
+    """The code that a match sends where ownership is asked before it, and the cooldown that its SMS starts."""
+
+    digest: bytes
+    cooldown_ms: int
+    enforced: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Attested:
+    """An official's call: what makes it safe to make twice."""
+
+    nonce: str
+    replay: Replay | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """
+    What a source said, as ``scripts/settle.lua`` takes it.
+
+    Attributes:
+        outcome: its letter (``storage/records.py``).
+        source: who answered.
+        assurance: how strong that is; empty when nothing was learnt.
+        backoff_ms: until the next try after an error; it doubles.
+        alone_ms: how long the source wants to be left alone.
+        sim_swapped: whether the SIM was changed lately.
+        attested: the call of an official who attests it, where no source does.
+        first_code: the code to send on a match, where none was made yet.
+    """
+
+    outcome: str
+    source: str
+    assurance: str = ""
+    backoff_ms: int = 0
+    alone_ms: int = 0
+    sim_swapped: bool = False
+    attested: Attested | None = None
+    first_code: FirstCode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +249,8 @@ class Store:
             "start",
             (keys.verification(new.shard, new.id), _replay_key(replay), *limits.rate_keys, *names),
             (self.now_ms, new.id, new.client, new.purpose, new.group, new.block, replay.body if replay else "",
-             new.life_ms, self._queue_cap, new.extra, *limits.args, new.code_ms, *new.fields),
+             new.life_ms, self._queue_cap, new.extra, *limits.args, new.code_ms,
+             *((new.before.within_ms, new.before.worker_after_ms) if new.before else ("", "")), *new.fields),
         )
         return Answer(
             outcome.decode(), now_ms, to_record(record), _decisions(limits.told, answers), id=found.decode(),
@@ -243,10 +296,18 @@ class Store:
 
     async def read(self, shard: int, verification_id: str, client: str) -> tuple[Answer, str]:
         """Read one verification; ``outcome`` is the letter of the status it has by now, then its reason's."""
-        now_ms, record, status, reason = await self._run(
+        now_ms, record, status, reason, _ = await self._run(
             "read", (keys.verification(shard, verification_id),), (self.now_ms, client),
         )
         return Answer(status.decode(), now_ms, to_record(record)), reason.decode()
+
+    async def read_with_extra(self, shard: int, verification_id: str, client: str) -> Answer:
+        """Read one verification with what it has sealed beside it; ``outcome`` as in :meth:`read`."""
+        now_ms, record, status, _, extra = await self._run(
+            "read", (keys.verification(shard, verification_id), keys.sealed_extra(shard, verification_id)),
+            (self.now_ms, client),
+        )
+        return Answer(status.decode(), now_ms, to_record(record), extra=extra)
 
     async def poll(self, shard: int, verification_ids: Sequence[str]) -> list[bool]:
         """Tell which of these verifications of one shard are final or gone."""
@@ -289,13 +350,17 @@ class Store:
         )
 
     async def settle(
-        self, shard: int, verification_id: str, id_keys: Sequence[str], *, outcome: str, source: str,
-        assurance: str, backoff_ms: int,
+        self, shard: int, verification_id: str, id_keys: Sequence[str], found: Settlement,
     ) -> Answer:
         """Settle an ownership check; see ``scripts/settle.lua``."""
+        code, attested = found.first_code or FirstCode(b"", 0), found.attested
+        replay = attested.replay if attested else None
         said, now_ms, record, *ended = await self._run(
-            "settle", (keys.verification(shard, verification_id), *id_keys),
-            (self.now_ms, verification_id, outcome, source, assurance, backoff_ms),
+            "settle", (keys.verification(shard, verification_id), _replay_key(replay), *id_keys),
+            (self.now_ms, verification_id, found.outcome, found.source, found.assurance, found.backoff_ms,
+             found.alone_ms, "1" if found.sim_swapped else "", attested.nonce if attested else "",
+             replay.body if replay else "", code.digest, code.cooldown_ms, "1" if code.enforced else "0",
+             self._queue_cap),
         )
         return Answer(said.decode(), now_ms, to_record(record), ended=ended == [1])
 

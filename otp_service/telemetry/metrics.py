@@ -36,7 +36,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.utils import floatToGoString
 
-from otp_service.core.evidence import OwnershipOutcome
+from otp_service.core.evidence import OwnershipOutcome, SimSwapEffect
 from otp_service.core.ports import SendResult
 from otp_service.core.verification import Reason, Status
 
@@ -51,6 +51,7 @@ SHIFTS = ("away", "back")
 DELIVERY_STATES = ("sent", "delivered", "failed")
 REPORT_OUTCOMES = ("taken", "stale", "early", "full", "unknown", "refused")
 SKIP_REASONS = ("superseded", "code_over", "gone", *(s.value for s in Status if s is not Status.PENDING))
+SOURCE_SKIPS = ("resting", "over_budget", "asked_before", "test_key", "no_time", "no_question_left")
 STORE_ERRORS = ("unavailable", "refused", "defect")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -231,6 +232,10 @@ class Metrics:
         self._attempts = _Counters(
             "otp_attempts_total", "Guesses by outcome.", {"purpose": purposes, "outcome": ATTEMPT_OUTCOMES},
         )
+        self._sim_swaps = _Counters(
+            "otp_sim_swaps_total", "Matches whose SIM was changed lately, by what that means to the purpose.",
+            {"purpose": purposes, "effect": SimSwapEffect}, eager=False,
+        )
 
     def _build_sending(self, purposes: Iterable[str], gateways: Iterable[str]) -> None:
         self._sends = _Counters(
@@ -280,6 +285,23 @@ class Metrics:
             "otp_ownership_check_seconds", "Time an ownership source took.",
             {"source": sources, "outcome": OwnershipOutcome}, buckets=_NETWORK, eager=False,
         )
+
+        self._source_share = Gauge(
+            "otp_source_share", "Percent of its weight that an ownership source has left; 100 while it is well.",
+            ["source"], registry=self.registry,
+        )
+        self._source_open = Gauge(
+            "otp_source_open", "1 while an ownership source rests or gets only questions that try it out.", ["source"],
+            registry=self.registry,
+        )
+        self._source_shifts = _Counters(
+            "otp_source_shifts_total", "Times that questions were shifted.", {"source": sources, "direction": SHIFTS},
+        )
+        self._source_skips = _Counters(
+            "otp_source_skips_total", "Times that an ownership source was not asked in its turn.",
+            {"source": sources, "reason": SOURCE_SKIPS},
+        )
+        self._sources = frozenset(sources)
 
     def _build_store(self, scripts: Iterable[str]) -> None:
         self._round_trips = _Counters("otp_store_round_trips_total", "Pipelines sent to the store.")
@@ -383,6 +405,26 @@ class Metrics:
         self._ownership_checks.add(1, source, outcome)
         if seconds is not None:
             self._ownership_seconds.observe(seconds, source, outcome)
+
+    def sim_swap(self, purpose: str, effect: str) -> None:
+        """Count a match whose SIM was changed lately; ``effect`` is a :class:`SimSwapEffect`."""
+        self._sim_swaps.add(1, purpose, effect)
+
+    def source_share(self, source: str, share: int) -> None:
+        """Set the share of its weight that a source has left, in percent."""
+        self._source_share.labels(source if source in self._sources else OTHER).set(share)
+
+    def source_open(self, source: str, *, is_open: bool) -> None:
+        """Set whether a source rests or gets only questions that try it out."""
+        self._source_open.labels(source if source in self._sources else OTHER).set(is_open)
+
+    def source_shift(self, source: str, direction: str) -> None:
+        """Count a shift of questions: one of ``SHIFTS``."""
+        self._source_shifts.add(1, source, direction)
+
+    def source_skip(self, source: str, reason: str) -> None:
+        """Count a source that was not asked in its turn: one of ``SOURCE_SKIPS``."""
+        self._source_skips.add(1, source, reason)
 
     # Store
 

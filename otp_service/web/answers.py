@@ -18,10 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from otp_service.core.evidence import ASSURANCE_LEVELS
 from otp_service.core.phone import mask
 from otp_service.core.times import iso
-from otp_service.core.verification import Delivery, Reason, Status, Verification
-
-#: What a browser sees of every rejection (invariant 9).
-NOT_CONFIRMED: Final = "ownership_not_confirmed"
+from otp_service.core.tttb.evidence import AttestedReply, Confidence
+from otp_service.core.verification import NOT_CONFIRMED, Delivery, Reason, Status, Verification
 
 _TIME: Final[dict[str, JsonValue]] = {"format": "date-time", "examples": ["2026-01-31T08:00:00.000Z"]}
 _REASONS: Final = (*(reason.value for reason in Reason), NOT_CONFIRMED)
@@ -56,17 +54,22 @@ class VerificationAnswer(_Answer):
     id: str = Field(pattern=r"^[A-Za-z0-9-]{1,36}$")
     status: Status = Field(description="All but `pending` and `checking_ownership` are final.")
     reason: str | None = Field(
-        description="Why it was rejected; a browser sees `ownership_not_confirmed` alone.",
+        description="Why it was rejected; a browser sees `ownership_not_confirmed` alone, and so does everyone where "
+                    "ownership was asked before the code.",
         json_schema_extra={"enum": [*_REASONS, None]},
     )
     purpose: str
     reference: str | None
     phone_number: str = Field(description="Masked.", examples=["+84•••••0001"])
     code_length: int
-    send_number: int = Field(description="Which SMS carries the code that is good now: 1, 2, …")
+    send_number: int = Field(
+        description="Which SMS carries the code that is good now: 1, 2, …; 0 where ownership is asked before the code.",
+    )
     created_at: str = Field(json_schema_extra=_TIME)
     expires_at: str = Field(json_schema_extra=_TIME)
-    code_expires_at: str = Field(json_schema_extra=_TIME)
+    code_expires_at: str | None = Field(
+        description="Null when no code was made: ownership is asked before it.", json_schema_extra=_TIME,
+    )
     resend_at: str | None = Field(
         description="From when a resend is possible; null when none is left.", json_schema_extra=_TIME,
     )
@@ -84,6 +87,33 @@ class VerificationAnswer(_Answer):
     warnings: list[WarningAnswer] | None = Field(None, description="In the 201 alone.")
 
 
+class EvidenceAnswer(_Answer):
+    """What a reply of 1414 came to; the text itself is forgotten."""
+
+    outcome: Literal["match", "mismatch", "not_available"]
+    confidence: Confidence = Field(
+        description="`full`: the whole ID number; `partial`: a masked one, and name or birth date; `indirect`: name "
+                    "and birth date alone; `none`: nothing to compare.",
+    )
+    note: str | None = Field(
+        description="Why it says nothing, or what else is to be known: a word such as `wrong_syntax`.",
+        examples=["wrong_syntax"],
+    )
+
+
+class AttestedAnswer(VerificationAnswer):
+    """A verification, and what the reply came to."""
+
+    evidence: EvidenceAnswer | None = Field(description="Null when this call was made before.")
+
+
+class ConsentClaim(_Answer):
+    """What the person agreed to."""
+
+    notice_version: str
+    given_at: str
+
+
 class ClaimsAnswer(_Answer):
     """The claims of a verdict; `verified_claims` follows OpenID Identity Assurance.  Never the ID number."""
 
@@ -98,6 +128,7 @@ class ClaimsAnswer(_Answer):
     phone_number: str = Field(description="E.164.", examples=["+84900000001"])
     phone_number_verified: Literal[True]
     reference: str | None = None
+    consent: ConsentClaim | None = None
     verified_claims: dict[str, Any]
 
 
@@ -122,9 +153,13 @@ class ReportsAnswer(_Answer):
 
 def for_portal(verification: Verification, result_token: str | None) -> bytes:
     """Render for an API key."""
-    shown = _common(verification, verification.reason)
-    shown["ownership"] = _ownership(verification)
-    shown["result_token"] = result_token
+    return orjson.dumps(_portal(verification) | {"result_token": result_token})
+
+
+def for_official(verification: Verification, result_token: str | None, reply: AttestedReply | None) -> bytes:
+    """Render for the API key that brought a reply of 1414."""
+    shown = _portal(verification) | {"result_token": result_token}
+    shown["evidence"] = reply and {"outcome": reply.outcome, "confidence": reply.confidence, "note": reply.note}
     return orjson.dumps(shown)
 
 
@@ -137,8 +172,7 @@ def for_start(
     verification: Verification, *, client_token: str, result_token: str | None, warnings: Sequence[dict[str, str]],
 ) -> bytes:
     """Render the 201."""
-    shown = _common(verification, verification.reason)
-    shown["ownership"] = _ownership(verification)
+    shown = _portal(verification)
     shown["client_token"] = client_token
     shown["page_url"] = None
     shown["result_token"] = result_token
@@ -146,8 +180,14 @@ def for_start(
     return orjson.dumps(shown)
 
 
+def _portal(verification: Verification) -> dict[str, Any]:
+    shown = _common(verification, verification.told_reason)
+    shown["ownership"] = _ownership(verification)
+    return shown
+
+
 def _common(verification: Verification, reason: str | None) -> dict[str, Any]:
-    resend_at_ms = verification.resend_at_ms
+    resend_at_ms, code_expires_at_ms = verification.resend_at_ms, verification.code_expires_at_ms
     return {
         "id": verification.id,
         "status": verification.status,
@@ -159,7 +199,7 @@ def _common(verification: Verification, reason: str | None) -> dict[str, Any]:
         "send_number": verification.send_number,
         "created_at": _time(verification.created_at_ms),
         "expires_at": _time(verification.expires_at_ms),
-        "code_expires_at": _time(verification.code_expires_at_ms),
+        "code_expires_at": _time(code_expires_at_ms) if code_expires_at_ms is not None else None,
         "resend_at": _time(resend_at_ms) if resend_at_ms is not None else None,
         "sends_left": verification.sends_left,
         "attempts_left": verification.attempts_left,
@@ -168,7 +208,7 @@ def _common(verification: Verification, reason: str | None) -> dict[str, Any]:
 
 
 def _ownership(verification: Verification) -> dict[str, Any]:
-    ownership = verification.ownership
+    ownership = verification.told_ownership
     checked_at_ms = ownership.checked_at_ms
     return {
         "status": ownership.status, "source": ownership.source, "assurance": ownership.assurance,

@@ -30,7 +30,8 @@ LOCALES: Final = ("vi", "en")
 
 _NAME_MAX: Final = 100
 _REFERENCE_BYTES: Final = 64
-_NOTICE_MAX: Final = 64
+_NOTICE_BYTES: Final = 64
+_REPLY_MAX: Final = 2000
 _TOKEN_MAX: Final = 4096
 _PURPOSE_MAX: Final = 32
 _ADDRESS_MAX: Final = 45
@@ -163,6 +164,15 @@ def _short_text(most: int, *, size: Callable[[str], int] = len) -> PlainValidato
     return _string(read)
 
 
+def _read_reply(text: str) -> str:
+    """Take a reply as people paste it: lines and tabs, whatever else their phones put in."""
+    if not text.strip():
+        refuse("too_short", min="1")
+    if len(text) > _REPLY_MAX:
+        refuse("too_long", max=str(_REPLY_MAX))
+    return text
+
+
 def _read_locale(text: str) -> str:
     if text not in LOCALES:
         refuse("locale_unknown")
@@ -210,8 +220,9 @@ ReferenceText = Annotated[str, _short_text(_REFERENCE_BYTES, size=_utf8_size), _
 LocaleText = Annotated[str, _string(_read_locale), _schema(
     "vi", "The language of the SMS and of refusals; otherwise `Accept-Language` decides.", enum=list(LOCALES),
 )]
-NoticeText = Annotated[str, _short_text(_NOTICE_MAX), _schema(
-    "2026-01", "Which version of the notice the person agreed to.", minLength=1, maxLength=_NOTICE_MAX,
+NoticeText = Annotated[str, _short_text(_NOTICE_BYTES, size=_utf8_size), _schema(
+    "2026-01", "Which version of the notice the person agreed to, at most 64 bytes of UTF-8.",
+    minLength=1, maxLength=_NOTICE_BYTES,
 )]
 PurposeText = Annotated[str, _short_text(_PURPOSE_MAX), _schema(
     "registration", "The policy to follow: one of the purposes your client was given.",
@@ -219,4 +230,9 @@ PurposeText = Annotated[str, _short_text(_PURPOSE_MAX), _schema(
 )]
 TokenText = Annotated[str, _short_text(_TOKEN_MAX), _schema(
     "eyJhbGciOiJFUzI1NiIsImtpZCI6…", "The `result_token` of an answer.", minLength=1, maxLength=_TOKEN_MAX,
+)]
+ReplyText = Annotated[str, _string(_read_reply), _schema(
+    "Ho ten: NGUYEN VAN A, Ngay sinh: 01/01/1990, So giay to: 052090000001",
+    "What 1414 has answered to `TTTB`, as the phone shows it; it is read and forgotten.",
+    minLength=1, maxLength=_REPLY_MAX,
 )]

@@ -25,7 +25,7 @@ from otp_service.web.delivery_reports import DeliveryReports
 from otp_service.web.dependencies import WebDependencies
 from otp_service.web.exchange import EXCHANGE, JSON, Exchange, answer, answer_headers
 from otp_service.web.middleware import locale_of
-from otp_service.web.requests import CheckBody, RedeemBody, ResendBody, read_body, read_start
+from otp_service.web.requests import CheckBody, EvidenceBody, RedeemBody, ResendBody, read_body, read_start
 from otp_service.web.routes import browser_methods
 
 #: Seconds a long poll may ask for (DESIGN 4).
@@ -131,6 +131,20 @@ class Handlers:
         exchange.client = caller.client.name
         verification_id, _ = self._identified(request, exchange)
         return self._answer(caller, exchange, await self._service.cancel(caller, verification_id))
+
+    async def evidence(self, request: web.Request) -> web.Response:
+        """``POST /v1/verifications/{id}/ownership-evidence``."""
+        exchange = request[EXCHANGE]
+        caller = self._auth.portal(request, Scope.EVIDENCE)
+        exchange.client = caller.client.name
+        verification_id, _ = self._identified(request, exchange)
+        body, raw = await read_json(request)
+        key, errors = idempotency_key(request)
+        reply = read_body(EvidenceBody, raw, errors).tttb_reply
+        replay = self._replay(request, caller, key, body, verification_id)
+        verification, found = await self._service.attest(caller, verification_id, reply, replay)
+        exchange.purpose = verification.purpose
+        return answer(answers.for_official(verification, self._service.token(verification), found))
 
     async def redeem(self, request: web.Request) -> web.Response:
         """``POST /v1/result-tokens/redeem``."""

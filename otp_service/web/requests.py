@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from otp_service.core.client import Client
 from otp_service.core.errors import FieldError, Forbidden, InvalidRequest, PhoneNotMobile
-from otp_service.core.verification import Purpose
+from otp_service.core.verification import Consent, Purpose
 from otp_service.service import StartCommand
 from otp_service.web.fields import (
     AddressText,
@@ -29,6 +29,7 @@ from otp_service.web.fields import (
     PreviousIdNumberText,
     PurposeText,
     ReferenceText,
+    ReplyText,
     TimestampText,
     TokenText,
 )
@@ -50,7 +51,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class Consent(_Strict):
+class ConsentBody(_Strict):
     """What the person agreed to, and when."""
 
     notice_version: NoticeText
@@ -73,7 +74,7 @@ class StartBody(_Strict):
     )
     reference: ReferenceText | None = None
     locale: LocaleText | None = None
-    consent: Consent | None = Field(None, description="Required where the purpose says so.")
+    consent: ConsentBody | None = Field(None, description="Required where the purpose says so.")
 
 
 class ResendBody(_Strict):
@@ -84,6 +85,12 @@ class CheckBody(_Strict):
     """A guess."""
 
     code: CodeText
+
+
+class EvidenceBody(_Strict):
+    """What an official has read on the citizen's phone."""
+
+    tttb_reply: ReplyText
 
 
 class Expect(_Strict):
@@ -133,7 +140,7 @@ def read_start(
         previous_id_number=body.previous_id_number.number if body.previous_id_number else None,
         full_name=body.full_name, birth_date=body.birth_date, end_user_ip=body.end_user_ip, reference=body.reference,
         locale=locale,
-        consent={"notice_version": consent.notice_version, "given_at": consent.given_at} if consent else None,
+        consent=Consent(consent.notice_version, consent.given_at) if consent else None,
     )
     return Start(command, _warnings(body))
 

@@ -35,8 +35,15 @@ from otp_service.core.errors import (
     Unavailable,
     WrongCode,
 )
-from otp_service.web.answers import ClaimsAnswer, HealthAnswer, KeysAnswer, ReportsAnswer, VerificationAnswer
-from otp_service.web.requests import CheckBody, RedeemBody, ResendBody, StartBody
+from otp_service.web.answers import (
+    AttestedAnswer,
+    ClaimsAnswer,
+    HealthAnswer,
+    KeysAnswer,
+    ReportsAnswer,
+    VerificationAnswer,
+)
+from otp_service.web.requests import CheckBody, EvidenceBody, RedeemBody, ResendBody, StartBody
 
 VERIFICATIONS: Final = "/v1/verifications"
 VERIFICATION: Final = "/v1/verifications/{id}"
@@ -132,6 +139,16 @@ OPERATIONS: Final = (
         summary="Cancel a verification",
         about="Cancelling again answers the same.",
         said="`cancelled`.", answer=VerificationAnswer, refusals=(*_CALLER, NotFound, AlreadyFinal, *_ANY),
+    ),
+    Operation(
+        id="evidence", method="POST", path=f"{VERIFICATION}/ownership-evidence", scope=Scope.EVIDENCE,
+        body=EvidenceBody, replay=True,
+        summary="Bring the reply of 1414 as evidence",
+        about="For assisted purposes, while the status is `checking_ownership` and the sources do not know or do not "
+              "answer; 503 while they are still being asked.  It never overrides what a source has said.  The text is "
+              "read and forgotten; links in it are never followed.",
+        said="How the verification stands, and what the reply came to.", answer=AttestedAnswer, invalid=_BODY,
+        refusals=(*_CALLER, NotFound, AlreadyFinal, *_REPLAY, *_ANY),
     ),
     Operation(
         id="redeem", method="POST", path="/v1/result-tokens/redeem", scope=Scope.REDEEM, body=RedeemBody, replay=True,

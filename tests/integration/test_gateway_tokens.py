@@ -581,6 +581,6 @@ async def test_closing_ends(valkey_url: str, provider: Provider) -> None:
                 await tokens.close()
     assert [("error", "fake", True)] == [
         (line["log_level"], line["gateway"], line["fetched"])
-        for line in lines if line["event"] == "gateway token given up"
+        for line in lines if line["event"] == "token given up"
     ]
     assert not tokens._keeping

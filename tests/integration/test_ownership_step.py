@@ -28,6 +28,7 @@ from otp_service.core.evidence import Evidence, OwnershipOutcome
 from otp_service.core.limits import ID_OWNERSHIP_CHECKS, PHONE_OWNERSHIP_CHECKS, Limit, Mode
 from otp_service.core.verification import Ownership, Verification
 from otp_service.storage import keys
+from otp_service.storage.store import Settlement
 
 MATCH, MISMATCH = OwnershipOutcome.MATCH, OwnershipOutcome.MISMATCH
 NOT_AVAILABLE, ERROR = OwnershipOutcome.NOT_AVAILABLE, OwnershipOutcome.ERROR
@@ -116,7 +117,7 @@ async def test_a_late_match_comes_too_late(engine: Engine) -> None:
 
 async def test_a_slow_source_is_left_to_the_worker(backend: Backend) -> None:
     """A source slower than the inline deadline leaves the check open; the worker asks again and settles."""
-    async with Engine(backend, inline_deadline_s=0.005) as engine:
+    async with Engine(backend, inline_deadline_s=0.08) as engine:
         engine.source.gate = asyncio.Event()
         started = await engine.start(purpose="registration")
         assert "checking_ownership" == (await engine.right(started)).status
@@ -299,9 +300,9 @@ async def test_settling_twice_settles_once(engine: Engine) -> None:
     await engine.right(first)
     before = await engine.dump()
     id_keys = [keys.id_number(engine.ring.shard(OWNER), name) for name in engine.ring.names("id_number", OWNER)]
-    for outcome in "mnex":
+    for outcome in "mnexk":
         answer = await engine.store.settle(
-            engine.shard(first), first.id, id_keys, outcome=outcome, source="tttb", assurance="", backoff_ms=1,
+            engine.shard(first), first.id, id_keys, Settlement(outcome, "tttb", backoff_ms=1),
         )
         assert ("settled", b"r") == (answer.outcome, answer.record[b"s"])
     assert before == await engine.dump()

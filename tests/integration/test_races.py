@@ -33,6 +33,7 @@ from otp_service.core.limits import Limit, Mode
 from otp_service.core.verification import Verification
 from otp_service.service import Caller
 from otp_service.storage.client import connect
+from otp_service.storage.store import Settlement
 
 NO_COOLDOWN = Limit(kinds.PHONE_COOLDOWN, 1, 60, mode=Mode.RECORD_ONLY)
 
@@ -227,9 +228,7 @@ async def test_settled_once_whatever_the_answers(processes: list[Engine]) -> Non
         await asyncio.sleep(0)
     shard = engine.shard(verification)
     answers = await asyncio.gather(*(
-        processes[at % 4].store.settle(
-            shard, verification.id, [], outcome="mx"[at % 2], source="tttb", assurance="", backoff_ms=1000,
-        )
+        processes[at % 4].store.settle(shard, verification.id, [], Settlement("mx"[at % 2], "tttb", backoff_ms=1000))
         for at in range(50)
     ))
     gate.set()

@@ -23,7 +23,7 @@ from support.engine import (
 from otp_service.core.codes import code_digest
 from otp_service.core.errors import Unavailable
 from otp_service.core.limits import PHONE_COOLDOWN, Limit, Mode
-from otp_service.core.verification import Ownership
+from otp_service.core.verification import Consent, Ownership
 from otp_service.storage import keys
 from otp_service.storage.records import EXTRA_PLACE, ID_PLACE, PHONE_PLACE
 from otp_service.storage.store import NewVerification
@@ -39,7 +39,7 @@ async def test_what_a_start_answers(engine: Engine) -> None:
         "reference": "hs-1", "phone_number": PHONE, "test": False, "code_length": 6, "send_number": 1,
         "created_at_ms": NOW_MS, "expires_at_ms": NOW_MS + 900_000, "code_expires_at_ms": NOW_MS + 180_000,
         "resend_at_ms": NOW_MS + 60_000, "sends_left": 3, "attempts_left": 5, "delivery": "queued",
-        "ownership": Ownership(), "finished_at_ms": None, "now_ms": NOW_MS,
+        "ownership": Ownership(), "finished_at_ms": None, "now_ms": NOW_MS, "asked_before": False, "consent": None,
     } == {name: getattr(started, name) for name in started.__slots__ if name != "id"}
     assert started == await engine.get(started)
     assert 1 == engine.count("otp_verifications_total", purpose="phone_only", status="started")
@@ -67,7 +67,7 @@ async def test_what_must_be_read_back_is_sealed(engine: Engine) -> None:
     """Phone, ID numbers and what the person told stand sealed, each openable in its own place only (Invariant 5)."""
     started = await engine.start(
         purpose="registration", previous_id_number="210000000", full_name="NGUYỄN VĂN A", birth_date="1990-01-01",
-        consent={"notice_version": "2026-01", "given_at": "2026-01-01T00:00:00Z"},
+        consent=Consent("2026-01", "2026-01-01T00:00:00Z"),
     )
     record = await engine.record(started)
     extra = await engine.redis.get(f"otp:{{s{engine.shard(started):02d}}}:x:{started.id}")

@@ -46,15 +46,19 @@ from otp_service.delivery.sms_worker import SmsWorker
 from otp_service.delivery.tokens import Tokens
 from otp_service.service import Caller, Secrets, StartCommand, VerificationService
 from otp_service.service.allowances import Allowances
+from otp_service.service.attestation import ATTESTED
 from otp_service.storage import keys, scripts
 from otp_service.storage.client import StoreClient
 from otp_service.storage.gateways import GatewayStore
+from otp_service.storage.peers import PeerStore
 from otp_service.storage.queue import QueuedSms, SmsQueue
 from otp_service.storage.records import to_record
 from otp_service.storage.scripts import Script
+from otp_service.storage.sources import SourceStore
 from otp_service.storage.store import Answer, Replay, SendLimits, Store
 from otp_service.telemetry.metrics import Metrics
 from sms_adapters.fake import FakeGateway
+from support.inquiry import chain_of
 
 PHONE, OTHER_PHONE, THIRD_PHONE = "+84900000001", "+84900000002", "+84900000003"
 OWNER, STRANGER = "052090000001", "052090000002"
@@ -71,6 +75,8 @@ PURPOSES = {
         Purpose("assisted_registration", assisted=True),
         Purpose("assisted_phone", ownership=OwnershipPolicy.NEVER, assisted=True),
         Purpose("no_resend", ownership=OwnershipPolicy.NEVER, max_resends=0),
+        Purpose("careful_registration", ownership=OwnershipPolicy.BEFORE),
+        Purpose("careful_assisted", ownership=OwnershipPolicy.BEFORE, assisted=True),
     )
 }
 
@@ -145,9 +151,9 @@ class Clock:
 
     def __init__(self, now_ms: int) -> None:
         self.now_ms = now_ms
-        self._stores: list[Store | GatewayStore] = []
+        self._stores: list[Store | PeerStore] = []
 
-    def adopt(self, store: Store | GatewayStore) -> None:
+    def adopt(self, store: Store | PeerStore) -> None:
         """Let a store follow this clock."""
         store.now_ms = self.now_ms
         self._stores.append(store)
@@ -189,6 +195,8 @@ class Source:
     error: Exception | None = None
     #: Waited for before the answer.
     gate: asyncio.Event | None = None
+    #: What else its answer holds: fields, sim_swapped, retry_after_s, …
+    also: dict[str, Any] = field(default_factory=dict)
     asked: list[OwnershipQuestion] = field(default_factory=list)
 
     async def ask(self, question: OwnershipQuestion) -> Evidence:
@@ -199,7 +207,7 @@ class Source:
         if self.error:
             raise self.error
         learnt = self.outcome in {OwnershipOutcome.MATCH, OwnershipOutcome.MISMATCH}
-        return Evidence(self.outcome, self.name, self.assurance if learnt else None)
+        return Evidence(self.outcome, self.name, self.assurance if learnt else None, **self.also)
 
 
 #: For SmsQueue.read: do not wait for what is not there yet.
@@ -289,7 +297,8 @@ class Engine:
         self.purposes = purposes
         self.book = book(*limits, overrides=overrides)
         self.metrics = Metrics(
-            purposes=purposes, limits=LIMIT_KINDS, gateways=["fake", "backup", TEST_ACCOUNT], sources=["tttb"],
+            purposes=purposes, limits=LIMIT_KINDS, gateways=["fake", "backup", TEST_ACCOUNT],
+            sources=[self.source.name, ATTESTED],
             scripts=scripts.NAMES,
         )
         self.redis = redis or backend.connect()
@@ -299,9 +308,12 @@ class Engine:
         self.gateways = GatewayStore(self.client)
         self.clock.adopt(self.store)
         self.clock.adopt(self.gateways)
+        sources = SourceStore(self.client)
+        self.clock.adopt(sources)
+        self.chain = chain_of(self.source, sources, lambda: self.ring, self.metrics)
         self.reports = Reports(self.gateways, lambda: self.ring, self.metrics)
         self.service = VerificationService(
-            self.store, secrets=lambda: self.secrets, limit_book=self.book, purposes=purposes, source=self.source,
+            self.store, secrets=lambda: self.secrets, limit_book=self.book, purposes=purposes, inquirer=self.chain,
             metrics=self.metrics, issuer="https://otp.example", inline_deadline_s=inline_deadline_s, demo=demo,
         )
         self._session: aiohttp.ClientSession | None = None

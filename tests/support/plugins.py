@@ -23,14 +23,12 @@ class ScriptedSource:
         folder: ``answer`` in it holds ``match``, ``mismatch``, ``not_available`` or ``error``, or ``raise`` (it
             raises), ``hang`` (it never answers) or ``wrong_type`` (it returns what is no evidence).  Each question
             adds a line to ``asked``.
-        subscribers: the table that the default settings name; not read.
     """
 
     name = "scripted"
     assurance = "operator_match"
 
-    def __init__(self, folder: str, subscribers: str = "") -> None:
-        del subscribers
+    def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
 
     async def ask(self, question: OwnershipQuestion) -> Evidence:

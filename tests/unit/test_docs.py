@@ -9,7 +9,7 @@ import re
 import sys
 import tomllib
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
@@ -17,16 +17,27 @@ from typing import Any, get_args
 import aiohttp
 import pytest
 import typer
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from fakeredis import FakeAsyncRedis
+from pydantic_core import PydanticUndefined
 from support.model import WAITS_MIN
 from web_harness import ID_NUMBER, KEY, PHONE, START, Web, serve
 
-from otp_service import plugins
+from otp_service import plugins, source_tools
 from otp_service.accounts_from_settings import make_accounts
 from otp_service.cli import _WELCOME
 from otp_service.cli import app as command_line
 from otp_service.core import errors, magic_numbers
-from otp_service.core.evidence import ASSURANCE_LEVELS, OwnershipOutcome
+from otp_service.core.errors import ConfigurationError
+from otp_service.core.evidence import (
+    ASSURANCE_LEVELS,
+    ComparedField,
+    Evidence,
+    EvidenceRules,
+    OwnershipOutcome,
+    OwnershipQuestion,
+)
 from otp_service.core.keyring import SHARDS
 from otp_service.core.limits import LIMIT_KINDS, Limit
 from otp_service.core.magic_numbers import Behaviour
@@ -35,24 +46,44 @@ from otp_service.core.ports import (
     HEALED_ELSEWHERE,
     RETRYABLE,
     DeliveryReport,
+    HttpResponse,
+    HttpSource,
     OwnershipSource,
     ReportingGateway,
     SendResult,
     SmsGateway,
     SmsMessage,
+    SourceTraits,
     Supports,
 )
+from otp_service.core.result_token import POSSESSION
+from otp_service.core.tttb.evidence import NOTES, Confidence
 from otp_service.core.verification import Delivery, OwnershipPolicy, Purpose, Reason, Status
-from otp_service.delivery import sender
+from otp_service.delivery import exchange, sender
 from otp_service.gateway_tools import Installed, installed
-from otp_service.settings import GatewaySection, Settings, load_settings
+from otp_service.inquiry.sources import AskedSource
+from otp_service.ownership.subscriber_import import Watcher, import_subscribers
+from otp_service.ownership.subscriber_rows import COLUMNS
+from otp_service.ownership.subscriber_table import STATUSES
+from otp_service.settings import GatewaySection, Settings, SourceSection, load_settings
+from otp_service.settings.base import Section
+from otp_service.settings.ownership import OwnershipSection
+from otp_service.settings.policies import PurposeSection
 from otp_service.settings.sources import _path_of
+from otp_service.sources_from_settings import make_sources
 from otp_service.storage import keys, scripts
-from otp_service.telemetry.metrics import REPORT_OUTCOMES, SKIP_REASONS, Metrics
+from otp_service.telemetry.metrics import REPORT_OUTCOMES, SKIP_REASONS, SOURCE_SKIPS, Metrics
 from otp_service.web.answers import ClaimsAnswer, VerificationAnswer
 from otp_service.web.fake_gateway.handlers import FakeGatewayHandlers
 from otp_service.web.fake_gateway.provider import FakeProvider
 from otp_service.web.fake_gateway.script import Script, read_script
+from otp_service.web.operator.kyc_match import KycMatch
+from otp_service.web.operator.oauth import OAuthClient
+from otp_service.web.operator.script import Script as OperatorScript
+from otp_service.web.operator.script import TokenFaults
+from otp_service.web.operator.script import read_script as read_operator_script
+from otp_service.web.operator.server import Operator, OperatorOptions
+from otp_service.web.operator.subscribers import Subscribers
 from otp_service.web.requests import _LATER, StartBody
 from otp_service.web.routes import OPERATIONS
 from sms_adapters import smpp
@@ -64,6 +95,7 @@ API, ARCHITECTURE, OPERATIONS_PAGE = (ROOT / "docs" / f"{name}.md" for name in (
 GATEWAY_PAGE = ROOT / "docs" / "how-to-add-an-sms-gateway.md"
 GATEWAYS_PAGE = ROOT / "docs" / "sms-gateways.md"
 SOURCE_PAGE = ROOT / "docs" / "how-to-add-an-ownership-source.md"
+OWNERSHIP_PAGE = ROOT / "docs" / "ownership.md"
 PAGES = (README, README_VI, *sorted((ROOT / "docs").glob("*.md")))
 
 YES_NO = {README: ("yes", "no"), README_VI: ("có", "không")}
@@ -158,7 +190,7 @@ def test_every_command_is_in_the_readme(page: Path) -> None:
     """The table of commands lists every command, and nothing else."""
     told = first_names(page, "Command" if page is README else "Lệnh")
     assert sorted(name for name, _ in commands()) == sorted(
-        re.sub(r" [A-Z]+$", "", name.removeprefix("otp-service ")) for name in told
+        re.sub(r"(?: [A-Z_]+)+$", "", name.removeprefix("otp-service ")) for name in told
     )
 
 
@@ -172,6 +204,9 @@ def test_environment_variables_exist(page: Path) -> None:
             continue
         if tables[:1] == ["gateways"]:
             assert name in GatewaySection.model_fields or "options" in tables or tables == ["gateways"], variable
+            continue
+        if tables[:1] == ["sources"]:
+            assert name in SourceSection.model_fields or "options" in tables or tables == ["sources"], variable
             continue
         if "options" in tables:
             assert tables[0] in shipped, variable
@@ -204,18 +239,18 @@ def test_metrics_exist(settings: Settings) -> None:
 
 
 def test_the_tables_of_reports_and_log_events_are_complete() -> None:
-    """Each outcome of a report and each log event of delivery stands in its table; each event told is logged."""
+    """Each outcome of a report, each log event of delivery and ownership stands in its table; all are logged."""
     assert list(REPORT_OUTCOMES) == first_names(OPERATIONS_PAGE, "`outcome` of a report")
     told = set(first_names(OPERATIONS_PAGE, "Event"))
     files = [path for path in (ROOT / "otp_service").rglob("*.py") if "fake_gateway" not in path.parts]
     logged = {path: set(re.findall(r'(?:_log\.\w+|\btell)\(\s*"([^"]+)"', path.read_text("utf-8"))) for path in files}
     assert told <= {"request"}.union(*logged.values())
-    of_sending = {
+    of_work = {
         name for path, names in logged.items() for name in names
-        if path.parent.name == "delivery" or path.name == "delivery_reports.py"
+        if path.parent.name in {"delivery", "inquiry"} or path.name in {"delivery_reports.py", "ownership.py"}
     }
-    elsewhere = {name for name in of_sending if re.match("queue|deadlines|ownership|left", name)}
-    assert of_sending - elsewhere <= told
+    elsewhere = {name for name in of_work if re.match("queue|deadlines|left", name)}
+    assert of_work - elsewhere <= told
 
 
 def test_the_reasons_of_skipped_sms_are_told() -> None:
@@ -224,13 +259,23 @@ def test_the_reasons_of_skipped_sms_are_told() -> None:
     assert {"reason", *SKIP_REASONS} == set(re.findall(r"`([a-z_]+)`", row[2]))
 
 
+def test_the_reasons_of_skipped_sources_are_told() -> None:
+    """The metric's row names each reason that the counter has; the log's table has each field of an answer."""
+    [row] = [row for row in table(OPERATIONS_PAGE, "Metric") if row[0] == "`otp_source_skips_total`"]
+    assert set(SOURCE_SKIPS) == set(re.findall(r"`([a-z_]+)`", row[2]))
+    source = inspect.getsource(import_module("otp_service.service.ownership"))
+    logged = re.findall(r'"ownership", (.*?)\n        \)', source, re.DOTALL)[-1]
+    assert re.findall(r"\b([a-z_]+)=", logged) == first_names(OPERATIONS_PAGE, "Field of `ownership`")
+
+
 def test_the_codes_of_our_own_are_told() -> None:
     """Each provider_code that the house gives in place of a provider stands in its table, and nothing else does."""
     given = {
         code for module in (sender, smpp)
         for code in re.findall(r'provider_code="([a-z_]+)"', inspect.getsource(module))
     }
-    given |= set(re.findall(r'"([a-z_]+)"', inspect.getsource(sender._why_not_connected)))
+    given |= set(re.findall(r'NoAnswer\("([a-z_]+)"', inspect.getsource(exchange)))
+    given |= set(re.findall(r'"([a-z_]+)"', inspect.getsource(exchange._why_not_connected)))
     assert given - {"too_long"} == set(first_names(OPERATIONS_PAGE, "`provider_code` of ours"))
 
 
@@ -280,6 +325,8 @@ def test_the_table_of_purposes_is_what_is_shipped(page: Path, settings: Settings
     rows = table(page, "Purpose" if page is README else "Mục đích")
     assert [purpose_row(purpose, *YES_NO[page]) for purpose in settings.purposes.values()] == [row[:-1] for row in rows]
     assert not any(one.code.previous_code_grace_s or one.consent_required for one in settings.purposes.values())
+    assert all(one.evidence == EvidenceRules() for one in settings.purposes.values())
+    assert not any(one.asks_before for one in settings.purposes.values())
 
 
 @each_readme
@@ -295,7 +342,7 @@ def test_the_table_of_limits_is_what_is_shipped(page: Path, settings: Settings) 
 def test_every_status_is_told_to_the_citizen(page: Path) -> None:
     """Each status and each reason that this version gives has its row, and each code there exists."""
     told = set(first_names(page, "Answer" if page is README else "Câu trả lời"))
-    assert {*Status, *(set(Reason) - {Reason.RISK})} <= told
+    assert {*Status, *Reason} <= told
     assert told <= {*Status, *Reason, *problem_codes()}
 
 
@@ -305,7 +352,7 @@ def test_both_readmes_say_the_same() -> None:
         assert re.findall(pattern, text_of(README), re.MULTILINE) == re.findall(
             pattern, text_of(README_VI), re.MULTILINE,
         )
-    for language in ("sh", "python"):
+    for language in ("sh", "python", "toml"):
         assert blocks(README, language) == blocks(README_VI, language)
     assert blocks(README, "text")[:3] == blocks(README_VI, "text")[:3]
 
@@ -403,7 +450,7 @@ async def test_a_source_is_added_as_described(tmp_path: Path, monkeypatch: pytes
     for name in [name for name in example if name.startswith("test_")]:
         assert inspect.iscoroutinefunction(example[name])
         await example[name](tmp_path)
-    options = tomllib.loads(blocks(SOURCE_PAGE, "toml")[1])["ownership"]["options"]
+    options = tomllib.loads(blocks(SOURCE_PAGE, "toml")[1])["sources"]["register"]["options"]
     made = plugins.make(plugins.SOURCES, "example_source:RegisterSource", options)
     assert isinstance(made, OwnershipSource)
 
@@ -445,7 +492,7 @@ def adapter_row(adapter: Installed) -> list[str]:
 
 def shown_default(value: object) -> str:
     """Write a default as the tables do: nothing where there is none."""
-    if value is inspect.Parameter.empty:
+    if value in (inspect.Parameter.empty, PydanticUndefined):
         return ""
     if value is None or value in ("", (), {}):
         return "empty"
@@ -456,6 +503,8 @@ def shown_default(value: object) -> str:
 
 #: Constructor arguments that no setting gives.
 NO_OPTIONS = {"self", "clock", "stream"}
+#: The same of sources; the house gives its own key.
+NO_SOURCE_OPTIONS = {"clock", "new_id", "key"}
 
 
 def test_the_table_of_adapters_is_complete() -> None:
@@ -536,9 +585,18 @@ def test_the_other_examples_are_accounts() -> None:
 @each_readme
 def test_the_readmes_gateways_are_settings(page: Path) -> None:
     """The tiers of the README name installed adapters."""
-    [block] = blocks(page, "toml")
+    block, _ = blocks(page, "toml")
     found = load_settings(ROOT / "config", overrides=tomllib.loads(block), environ={})
     assert set(found.route_book().gateways) <= set(plugins.installed(plugins.GATEWAYS))
+
+
+@each_readme
+def test_the_readmes_sources_can_be_made(page: Path) -> None:
+    """The README's operator and the table behind it are sources, in that order."""
+    _, block = blocks(page, "toml")
+    assert [("viettel", "operator_match"), ("tttb", "subscriber_table")] == [
+        (source.name, source.source.assurance) for source in sources_of(block)
+    ]
 
 
 def magic_row(behaviour: Behaviour) -> list[str]:
@@ -605,7 +663,205 @@ def test_every_delivery_is_told(page: Path) -> None:
 def test_the_table_of_outcomes_is_complete() -> None:
     """Each answer of an ownership source stands in the table; so do the levels of assurance."""
     assert list(OwnershipOutcome) == first_names(SOURCE_PAGE, "Outcome")
-    assert all(f"`{level}`" in prose(page) for level in ASSURANCE_LEVELS for page in (SOURCE_PAGE, API))
+    assert all(f"`{level}`" in prose(page) for level in ASSURANCE_LEVELS for page in (SOURCE_PAGE, OWNERSHIP_PAGE, API))
+
+
+# -- the page of ownership ---------------------------------------------------------------------------------------------
+
+
+TABLE_KEY = b"k" * 32
+#: What the page takes from files.
+SOURCE_SECRETS = {
+    "viettel": {"client_secret": "a"}, "aggregator": {"client_secret": "b"}, "telco": {"secret": "c"},
+}
+
+
+def sources_of(block: str) -> list[AskedSource]:
+    """Make the sources of an example of TOML, with the secrets that the page takes from files."""
+    tree = tomllib.loads(block)
+    for name, section in tree.get("sources", {}).items():
+        section["options"] = {**SOURCE_SECRETS.get(name, {}), **section["options"]}
+    if "mobifone" in tree.get("sources", {}):
+        key = generate_private_key(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        tree["sources"]["mobifone"]["options"]["private_key"] = key.decode()
+    return make_sources(load_settings(ROOT / "config", overrides=tree, environ={}), TABLE_KEY)
+
+
+def test_the_examples_of_ownership_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each example of TOML becomes sources; the last one is a purpose, which wants what the first source can give."""
+    monkeypatch.chdir(tmp_path)
+    sample = ROOT / "config" / "sample" / "subscribers.csv"
+    import_subscribers(sample, Path(".data", "subscribers.table"), TABLE_KEY, now_s=1, watcher=Watcher())
+    *examples, purpose = blocks(OWNERSHIP_PAGE, "toml")
+    assert [
+        ["viettel"], ["mobifone"], ["telco"], ["tttb"], ["viettel", "tttb", "aggregator"],
+    ] == [[source.name for source in sources_of(block)] for block in examples]
+    found = load_settings(ROOT / "config", overrides=tomllib.loads(purpose), environ={}).purposes["registration"]
+    assert (True, "reject", 72) == (found.consent_required, found.evidence.sim_swap, found.evidence.sim_swap_max_age_h)
+    with pytest.raises(ConfigurationError, match="no source"):
+        sources_of(purpose)
+    assert sources_of(examples[0] + purpose)
+
+
+def test_the_described_source_understands_its_manual() -> None:
+    """The worked example sends what the manual wants, and each of the manual's answers is read as it says."""
+    manual = next(block for block in blocks(OWNERSHIP_PAGE, "text") if block.startswith("POST https://"))
+    [asked] = re.findall(r"^\{.*\}$", manual, re.MULTILINE)
+    matches, stranger, no_document = re.findall(r"^200 (\{.*\})(?:  .*)?$", manual, re.MULTILINE)
+    [source] = sources_of(blocks(OWNERSHIP_PAGE, "toml")[2])
+    described = source.source
+    assert isinstance(described, HttpSource)
+    question = OwnershipQuestion("+84900000001", ("052090000001",), full_name="Nguyễn Văn A", reference="7-k1-abc")
+
+    def said(status: int, body: str = "", **headers: str) -> Evidence:
+        talk = described.converse(question)
+        request = next(talk)
+        assert ("https://api.example.vn/telco/v1/match", "c") == (request.url, request.headers["api-key"])
+        assert json.loads(asked) == json.loads(request.body)
+        with pytest.raises(StopIteration) as end:
+            talk.send(HttpResponse(status, headers, body.encode()))
+        found = end.value.value
+        assert isinstance(found, Evidence)
+        return found
+
+    name = ComparedField.FULL_NAME
+    assert ("match", "operator_match", "match") == (
+        said(200, matches).outcome, said(200, matches).assurance, said(200, matches).fields[name],
+    )
+    assert "mismatch" == said(200, matches.replace('"is_match": true', '"is_match": false')).outcome
+    assert ("not_available", "not_a_subscriber") == (said(200, stranger).outcome, said(200, stranger).note)
+    assert ("not_available", "no_document") == (said(200, no_document).outcome, said(200, no_document).note)
+    throttled = said(429, **{"retry-after": "30"})
+    assert ("error", 30) == (throttled.outcome, throttled.retry_after_s)
+
+
+def test_the_table_of_sources_is_complete() -> None:
+    """Each installed adapter stands in both tables, with what it says of itself, and has its section."""
+    adapters = source_tools.installed()
+    assert not any(adapter.problem for adapter in adapters)
+    rows = {row[0].strip("`"): row[1:] for row in table(OWNERSHIP_PAGE, "Adapter")}
+    assert [adapter.name for adapter in adapters] == list(rows)
+    words = {True: "yes", False: "no"}
+    for adapter in adapters:
+        assurance, real, repeatable, swaps = rows[adapter.name]
+        assert assurance == (f"`{adapter.assurance}`" if adapter.assurance else "what `assurance` says")
+        assert real == words[bool(adapter.real)]
+        assert repeatable == ("what `repeatable` says" if adapter.repeatable is None else words[adapter.repeatable])
+        assert swaps == ("with `sim_swap`" if adapter.knows_swaps is None else words[adapter.knows_swaps])
+        assert adapter.name in anchors(OWNERSHIP_PAGE)
+        assert text_of(OWNERSHIP_PAGE).count(f"\n| `{adapter.name}` |") == 2
+
+
+@pytest.mark.parametrize("name", sorted(plugins.installed(plugins.SOURCES)))
+def test_the_table_of_a_sources_options_is_the_constructor(name: str) -> None:
+    """Each option of a source stands in its table with its default, and nothing else does."""
+    kind = plugins.find(plugins.SOURCES, name)
+    options = {
+        option: shown_default(one.default)
+        for option, one in inspect.signature(kind).parameters.items() if option not in NO_SOURCE_OPTIONS
+    }
+    rows = table(OWNERSHIP_PAGE, f"Option of `{name}`")
+    told = {option: row[1] for row in rows for option in re.findall(r"`([^`]+)`", row[0])}
+    assert options == told
+    assert all(row[2] for row in rows)
+
+
+@pytest.mark.parametrize(("title", "section"), [
+    ("Setting of `[ownership]`", OwnershipSection), ("Setting of a source", SourceSection),
+])
+def test_the_tables_of_ownership_settings_are_complete(title: str, section: type[Section]) -> None:
+    """Each setting of [ownership] and of [sources.<name>] stands in its table with its default."""
+    special = {"adapter": "the source's name", "budget_period": "`24h`", "sources": '`["tttb"]`'}
+    assert {
+        name: special.get(name) or shown_default(one.get_default(call_default_factory=True))
+        for name, one in section.model_fields.items()
+    } == {row[0].strip("`"): row[1] for row in table(OWNERSHIP_PAGE, title)}
+
+
+def test_what_a_purpose_decides_is_complete() -> None:
+    """Each setting of a purpose about ownership and evidence stands in the table."""
+    others = {"assisted", "max_attempts", "max_resends", "life_s", "code"}
+    assert set(PurposeSection.model_fields) - others == set(first_names(OWNERSHIP_PAGE, "Setting of a purpose"))
+
+
+def test_the_levels_of_assurance_stand_in_their_order() -> None:
+    """Both tables have the levels from the strongest to the weakest; the API's ends with possession alone."""
+    assert list(ASSURANCE_LEVELS) == first_names(OWNERSHIP_PAGE, "Level")
+    assert [*ASSURANCE_LEVELS, POSSESSION] == first_names(API, "`assurance_level`")
+
+
+def test_the_notes_of_replies_are_told() -> None:
+    """Each note stands in the tables of both pages, and each confidence in its own."""
+    assert list(NOTES) == first_names(OWNERSHIP_PAGE, "`note`") == first_names(API, "`note`")
+    assert list(Confidence) == [row[0].strip("`") for row in table(OWNERSHIP_PAGE, "`confidence`")]
+
+
+def test_the_origins_of_the_corpus_are_told() -> None:
+    """The page says how many texts are real, third-party and synthetic, and no more."""
+    corpus = tomllib.loads((ROOT / "tests" / "replies" / "corpus.toml").read_text("utf-8"))["reply"]
+    counts = {origin: sum(one["origin"] == origin for one in corpus) for origin in ("real", "third_party", "synthetic")}
+    assert len(corpus) == sum(counts.values())
+    told = re.search(r"(\d+) are real, (\d+) are third-party .*?, (\d+) are synthetic", text_of(OWNERSHIP_PAGE))
+    assert told is not None
+    assert list(map(str, counts.values())) == list(told.groups())
+
+
+def test_a_subscriber_file_is_described() -> None:
+    """The table of columns has each column, and the row of the status each status."""
+    rows = table(OWNERSHIP_PAGE, "Column")
+    assert list(COLUMNS) == [row[0].strip("`") for row in rows]
+    assert list(STATUSES) == re.findall(r"`([a-z_]+)`", next(row[1] for row in rows if row[0] == "`status`"))
+
+
+def test_the_bad_rows_are_told_as_the_page_says(tmp_path: Path) -> None:
+    """The page's example of bad rows is what an import tells of such a file."""
+    told: list[str] = []
+
+    class _Heard(Watcher):
+        def bad_row(self, line: int, reason: str) -> None:
+            told.append(f"line {line}: {reason}")
+
+    (tmp_path / "bad.csv").write_text("\n".join([
+        ",".join(COLUMNS), "0900000001,052090000001,NGUYEN VAN A,1990-01-01,active,",
+        "0900000002,5219,B,1990-13-02,live,", "02563822222,,,,active,", "0900000001,,,,active,",
+    ]))
+    import_subscribers(tmp_path / "bad.csv", tmp_path / "table", TABLE_KEY, now_s=1, watcher=_Heard())
+    shown = next(block for block in blocks(OWNERSHIP_PAGE, "text") if block.startswith("line 3"))
+    assert [*told, "otp-service: bad.csv: bad rows: 3 of 4; nothing has changed"] == shown.splitlines()
+
+
+def test_the_simulator_is_described() -> None:
+    """Each member of its script and each of its paths stands in its table, and the page's scripts are some."""
+    told = {row[0].strip("`"): row[1] for row in table(OWNERSHIP_PAGE, "Member of the script")}
+    described = dict(script_members(OperatorScript))
+    own = {one.name for one in fields(TokenFaults)} - {one.name for one in fields(OperatorScript)}
+    shared = {name for name in described if name.startswith("token.") and name.split(".")[1] not in own}
+    assert {name: described[name] for name in described.keys() - shared} | {"token": "as above"} == told
+    scripts_told = re.findall(r"^say '([^']+)'", "\n".join(blocks(OWNERSHIP_PAGE, "sh")), re.MULTILINE)
+    assert scripts_told
+    for script in scripts_told:
+        read_operator_script(script)
+    operator = Operator(OperatorOptions(subscribers=Subscribers([]), client=OAuthClient("a", "b"), kyc=KycMatch()))
+    routes = operator.application().router.routes()
+    told_paths = first_names(OWNERSHIP_PAGE, "Path of the simulator")
+    assert [f"{one.method} {one.resource.canonical}" for one in routes if one.resource] == told_paths
+
+
+def test_what_a_source_says_of_itself_is_told() -> None:
+    """Each trait stands in the table with its default."""
+    traits = SourceTraits()
+    assert {row[0].strip("`"): row[1] for row in table(SOURCE_PAGE, "Attribute")} == {
+        name: f"`{value}`" if isinstance(value, bool) else "empty"
+        for name in SourceTraits.__slots__ for value in (getattr(traits, name),)
+    }
+
+
+def test_every_step_of_ask_test_is_told() -> None:
+    """Each step that the command prints stands in the page's example."""
+    source = inspect.getsource(source_tools)
+    printed = set(re.findall(r'\b_?tell\("([a-z]+)"', source))
+    example = next(block for block in blocks(OWNERSHIP_PAGE, "text") if block.startswith("route"))
+    assert printed == {line.split()[0] for line in example.splitlines()}
 
 
 async def test_the_smsc_simulator_takes_a_message() -> None:
@@ -681,14 +937,39 @@ async def test_a_later_field_is_refused_as_told(service: Web) -> None:
 
 def test_the_examples_have_every_member() -> None:
     """The examples of a verification and of claims have the members that the schemas have."""
-    started, _, claims = (json.loads(block) for block in blocks(API, "json"))
+    started, _, claims, _ = (json.loads(block) for block in blocks(API, "json"))
     assert set(VerificationAnswer.model_fields) == set(started)
     assert set(ClaimsAnswer.model_fields) == set(claims)
 
 
+async def test_the_evidence_of_a_reply_is_as_shown(service: Web) -> None:
+    """The page's reply of 1414 verifies a SIM that no source knows, and its claims have the vouch of the example."""
+    *_, vouch = (json.loads(block) for block in blocks(API, "json"))
+    command = next(block for block in blocks(API, "sh") if "ownership-evidence" in block)
+    started = await service.start({**START, "purpose": "assisted_registration", "phone_number": "0900000004"})
+    await service.check(started["id"])
+    path = f"/v1/verifications/{started['id']}/ownership-evidence"
+    verified = await (await service.call("POST", path, json.loads(command.split("'")[-2]))).json()
+    assert ("verified", "match", "full") == (
+        verified["status"], verified["evidence"]["outcome"], verified["evidence"]["confidence"],
+    )
+    redeemed = await service.call("POST", "/v1/result-tokens/redeem", {
+        "token": verified["result_token"], "expect": {"id_number": ID_NUMBER},
+    })
+    _, evidence = (await redeemed.json())["verified_claims"]["verification"]["evidence"]
+    assert shape(vouch) == shape(evidence)
+
+
+def shape(value: Any) -> Any:
+    """Return a document's members without its ids and times."""
+    if isinstance(value, dict):
+        return {name: "" if name in {"check_id", "time"} else shape(inner) for name, inner in value.items()}
+    return [shape(inner) for inner in value] if isinstance(value, list) else value
+
+
 async def test_the_examples_look_like_real_answers(service: Web) -> None:
     """What the service answers to a start and to an early second one has the members of the examples, in order."""
-    started, early, _ = (json.loads(block) for block in blocks(API, "json"))
+    started, early, *_ = (json.loads(block) for block in blocks(API, "json"))
     assert list(started) == list(await service.start())
     response = await service.call("POST", "/v1/verifications", {
         "phone_number": PHONE, "purpose": "sign_in", "end_user_ip": "198.51.100.7",
@@ -710,6 +991,7 @@ def test_the_table_of_keys_is_complete() -> None:
         keys.id_number(7, "<name>"), keys.rate("<kind>", "<subject>"), keys.replay("<name>"), keys.META, keys.shares(),
         keys.gateway_message("<gateway>", "<provider id>"),
         *(keys.gateway("<gateway>", kind) for kind in ("early", "polls", "rate", "token", "lease")),
+        keys.source_shares(), *(keys.source("<source>", kind) for kind in ("budget", "token", "lease")),
     } == set(rows) - {"otp:{s07}:x:<id>", "otp:{s07}:n:<nonce>"}
     stays = {name for name, row in rows.items() if row[3].startswith("never")}
     assert keys.IMMORTAL == {name.replace("s07", f"s{shard:02d}") for name in stays for shard in range(SHARDS)}

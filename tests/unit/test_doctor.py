@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from settings_harness import load
 
-from otp_service.doctor import account_warnings, examine
+from otp_service.core.evidence import Evidence, OwnershipOutcome, OwnershipQuestion
+from otp_service.core.ports import Conversation
+from otp_service.doctor import account_warnings, examine, source_warnings, sources_in_use
+from otp_service.inquiry.sources import AskedSource
 
 SECRET = "a-report-secret-of-32-characters"
 PUBLIC_URL = "https://otp.example.vn"
@@ -124,6 +129,163 @@ def test_only_texts_that_the_routes_bring_need_a_template() -> None:
     }
 
     assert ["mine: templates has none for default and sign_in: it refuses these SMS"] == warnings(tree)
+
+
+# -- sources ----------------------------------------------------------------------------------------------------------
+
+SAMPLE = "the sample subscribers are made up: set sources.tttb.options.subscribers"
+
+
+class Operator:
+    """An adapter that speaks HTTP, beyond this machine unless told otherwise."""
+
+    name = "operator"
+    assurance = "operator_match"
+    real = True
+    knows_swaps = True
+
+    def __init__(
+        self, *, token_url: str = "http://operator.example/token",  # noqa: S107 - an address
+        timeout_s: float = 4.0,
+    ) -> None:
+        self.token_url = token_url
+        self.timeout_s = timeout_s
+
+    def converse(self, question: OwnershipQuestion, token: str = "") -> Conversation:
+        """Learn nothing, without asking."""
+        del question, token
+        yield from ()
+        return Evidence(OwnershipOutcome.ERROR, self.name)
+
+
+class Register:
+    """An adapter that is asked in one step."""
+
+    name = "register"
+    assurance = "subscriber_table"
+
+    async def ask(self, question: OwnershipQuestion) -> Evidence:
+        """Match everything."""
+        del question
+        return Evidence(OwnershipOutcome.MATCH, self.name, self.assurance)
+
+
+def of_sources(tree: dict[str, Any]) -> list[str]:
+    """Return what the doctor warns of, each being a warning about ownership."""
+    found = source_warnings(load(tree))
+    assert all(("warn", "ownership") == (finding.level, finding.subject) for finding in found)
+    return [finding.text for finding in found]
+
+
+def asks(*, sources: tuple[str, ...] = ("mine",), **section: Any) -> dict[str, Any]:
+    """Return a tree that asks the source ``mine``, an operator."""
+    return {
+        "ownership": {"sources": list(sources)}, "sources": {"mine": {"adapter": "test_doctor:Operator"} | section},
+    }
+
+
+def test_the_sample_subscribers_are_told_where_they_are_asked() -> None:
+    """Shipped with the settings and asked by nobody, they are no source that somebody forgot."""
+    assert [f"tttb: {SAMPLE}"] == of_sources({})
+    assert [] == of_sources({"sources": {"tttb": {"options": {"subscribers": "/srv/subscribers.csv"}}}})
+    assert [] == of_sources(asks(options={"token_url": "https://operator.example/token"}))
+
+
+def test_a_source_in_no_route_is_told_and_nothing_else_of_it() -> None:
+    """Who configured it expects it to be asked; one that a route for some carriers names is."""
+    spare = {"sources": {"spare": {"adapter": "test_doctor:Operator", "deadline_s": 60}}}
+
+    assert [f"tttb: {SAMPLE}", "spare is in no route: nobody asks it"] == of_sources(spare)
+    assert "spare is in no route: nobody asks it" not in of_sources(
+        spare | {"ownership": {"routes": [{"carriers": ["viettel"], "sources": ["spare"]}]}},
+    )
+
+
+@pytest.mark.parametrize(("told", "options"), [
+    (["token_url is plain HTTP to operator.example"], {}),
+    ([], {"token_url": "https://operator.example/token"}),
+    ([], {"token_url": "http://127.0.0.1:8091/token", "api_root": "http://localhost:8091"}),
+    (["token_url is plain HTTP to 192.0.2.1", "api_root is plain HTTP to api.example"],
+     {"token_url": "http://192.0.2.1/token", "api_root": "http://user:S3cret@api.example/camara"}),
+    (["token_url is plain HTTP to operator.example", "url is plain HTTP to api.example"],
+     {"url": "HTTP://api.example/v1/{phone}?key=S3cret"}),
+], ids=str)
+def test_plain_addresses_of_a_source_are_told(told: list[str], options: dict[str, str]) -> None:
+    """Given or the adapter's own: host and reason are told, nothing else of the address."""
+    tail = ": ID numbers and secrets travel in clear; use https, a private line or a tunnel"
+
+    assert [f"mine: {text}{tail}" for text in told] == of_sources(asks(options=options))
+
+
+def test_an_old_table_is_told(tmp_path: Path) -> None:
+    """After 60 days, by the time it was written; one that is not there is told by starting."""
+    table = tmp_path / "subscribers.table"
+    tree = {"sources": {"tttb": {"options": {"subscribers": "", "table": str(table)}}}}
+    assert [] == of_sources(tree)
+    table.write_bytes(b"")
+    assert [] == of_sources(tree)
+    for told, days in (
+        ([], 59), (["tttb: its table is 61 days old, and SIMs change hands: import a newer one"], 61),
+    ):
+        at = time.time() - days * 86_400
+        os.utime(table, (at, at))
+        assert told == of_sources(tree)
+
+
+def test_a_deadline_that_the_worker_cuts_off_is_told() -> None:
+    """A source cannot take longer than the round of questions it is part of."""
+    secure = {"token_url": "https://operator.example/token"}
+
+    assert [
+        "mine: deadline_s is 15.5, but ownership.worker_deadline_s cuts it off after 15 s",
+    ] == of_sources(asks(deadline_s=15.5, options=secure))
+    assert [] == of_sources(asks(deadline_s=15, options=secure))
+
+
+def in_use(tree: dict[str, Any], **sources: Any) -> list[tuple[str, str]]:
+    """Return what the doctor says of sources that were made."""
+    made = {name: AskedSource(name, source) for name, source in sources.items()}
+    return [(one.level, one.text) for one in sources_in_use(load(tree), made) if one.subject == "ownership"]
+
+
+def test_each_source_in_use_is_told() -> None:
+    """In the order in which they are asked: adapter, assurance, and whether it reaches a real register."""
+    assert [
+        ("ok", "mine (test_doctor:Operator): operator_match, reaches a real register"),
+        ("ok", "tttb (tttb): subscriber_table"),
+    ] == in_use(asks(sources=("mine", "tttb")), tttb=Register(), mine=Operator(timeout_s=3.0), test=Register())
+
+
+def test_answers_that_a_check_cannot_wait_for_are_explained() -> None:
+    """Where even the quickest source over HTTP may take longer than a check waits."""
+    tree = asks(sources=("mine", "second", "tttb"))
+    told = (
+        'a check waits 3 s for an answer that may take 3.5 s: the citizen of a late one sees "checking", and the '
+        "worker asks again"
+    )
+    slow = ("ok", told)
+
+    assert slow == in_use(
+        tree, mine=Operator(timeout_s=5), second=Operator(timeout_s=3.5), tttb=Register(),
+    )[-1]
+    quick = in_use(tree, mine=Operator(timeout_s=5), second=Operator(timeout_s=3), tttb=Register())
+    assert [] == [text for _, text in quick if text.startswith("a check waits")]
+
+
+def test_a_route_that_misses_what_its_purpose_wants_is_told() -> None:
+    """The service starts, because another route has it; who takes this one will be refused, or not be looked at."""
+    tree = asks(sources=("tttb",)) | {
+        "purposes": {"registration": {"sim_swap": "record", "min_assurance": "operator_match"}},
+    }
+    tree["ownership"]["routes"] = [{"carriers": ["viettel", "itel"], "sources": ["mine tttb"]}]
+    found = in_use(tree, mine=Operator(timeout_s=1), tttb=Register())
+
+    assert [
+        ("warn", f"registration of all others: {text}") for text in (
+            'sim_swap = "record", and no source knows of changed SIMs: tttb',
+            'min_assurance = "operator_match", and no source reaches it: tttb (subscriber_table)',
+        )
+    ] == found[2:]
 
 
 async def test_each_account_that_cannot_start_is_a_finding(tmp_path: Path) -> None:

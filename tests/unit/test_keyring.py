@@ -39,13 +39,13 @@ def test_no_two_uses_share_a_key() -> None:
     results = [
         OLD.code_secret(ID)[:16], OLD.digest(ID, "code", value), OLD.digest(ID, "id_number", value),
         OLD.names("phone", value)[0], OLD.names("id_number", value)[0], OLD.address_name(value),
-        OLD.replay_name(value, value), OLD.body_digest(value.encode()), OLD.client_token(ID, value),
+        OLD.replay_name(value, value), OLD.body_digest(value.encode()), OLD.client_token(ID, value), OLD.table_key(),
     ]
     assert len(results) == len({str(result) for result in results})
     derived = OLD._derived["k1"]
     secrets = {derived.name, derived.code, derived.digest, derived.token, K1.secret, ANCHOR}
-    secrets |= {OLD._shard_key, OLD._address_key, OLD._replay_key}
-    assert 9 == len(secrets)
+    secrets |= {OLD._shard_key, OLD._address_key, OLD._replay_key, OLD.table_key()}
+    assert 10 == len(secrets)
 
 
 def test_no_two_keys_share_a_result() -> None:
@@ -82,6 +82,13 @@ def test_addresses_and_replays_do_not_rotate() -> None:
     assert OLD.address_name("198.51.100.0/24") == BOTH.address_name("198.51.100.0/24")
     assert OLD.replay_name("portal", "key") == BOTH.replay_name("portal", "key")
     assert OLD.body_digest(b"body") == BOTH.body_digest(b"body")
+
+
+def test_the_key_of_tables_does_not_rotate() -> None:
+    """A table of subscribers that was imported under the first key is read under every later one, of this store."""
+    assert OLD.table_key() == BOTH.table_key() == KeyRing(ANCHOR, [K2]).table_key()
+    assert 32 == len(OLD.table_key())
+    assert OLD.table_key() != KeyRing(b"b" * 32, [K1]).table_key()
 
 
 def test_a_replays_name_is_unambiguous() -> None:

@@ -15,7 +15,9 @@ from otp_service.telemetry.metrics import (
     DECISIONS,
     METHODS,
     QUEUES,
+    SHIFTS,
     SKIP_REASONS,
+    SOURCE_SKIPS,
     STORE_ERRORS,
     Metrics,
 )
@@ -135,6 +137,22 @@ def test_ownership_checks_with_latency(metrics: Metrics, outcome: OwnershipOutco
     assert value(metrics, "otp_ownership_check_seconds_count", source="tttb", outcome=outcome.value) == 1
 
 
+def test_sources(metrics: Metrics) -> None:
+    """A source's share and whether it is open are as last told; shifts and skips are counted from zero on."""
+    for reason in SOURCE_SKIPS:
+        assert 0 == value(metrics, "otp_source_skips_total", source="tttb", reason=reason)
+        metrics.source_skip("tttb", reason)
+        assert 1 == value(metrics, "otp_source_skips_total", source="tttb", reason=reason)
+    for share, is_open in ((2, True), (12, False)):
+        metrics.source_share("tttb", share)
+        metrics.source_open("tttb", is_open=is_open)
+        assert share == value(metrics, "otp_source_share", source="tttb")
+        assert is_open == value(metrics, "otp_source_open", source="tttb")
+    metrics.source_shift("tttb", "away")
+    assert 1 == value(metrics, "otp_source_shifts_total", source="tttb", direction="away")
+    assert 0 == value(metrics, "otp_source_shifts_total", source="tttb", direction="back")
+
+
 @pytest.mark.parametrize("name", QUEUES)
 def test_queue_gauges(metrics: Metrics, name: str) -> None:
     """The worker's newest reading of a queue replaces the one before."""
@@ -235,18 +253,22 @@ def test_labels_never_carry_what_callers_send(calls: list[tuple[str, str, int]])
         metrics.send_latency(one, 1.0)
         metrics.sms_segments(one, 1)
         metrics.ownership_check(one, two, 1.0)
+        metrics.source_share(one, 1)
+        metrics.source_open(one, is_open=True)
+        metrics.source_shift(one, two)
+        metrics.source_skip(one, two)
         metrics.queue(one, 1, 1.0)
         metrics.store_call(one, 1.0)
         metrics.store_error(one)
         metrics.http_request(one, two, number, 1.0)
 
     seen = set(re.findall(
-        r'(?:limit|decision|purpose|status|reason|outcome|gateway|result|source|queue|script|kind|route|method)'
+        r'(?:limit|decision|purpose|status|reason|outcome|gateway|result|source|queue|script|kind|route|method|direction)'
         r'="((?:[^"\\]|\\.)*)"', metrics.render()[0].decode(),
     ))
 
     names = {"registration", "sign_in", "phone_day", "service_rate", "fake", "tttb", "start", "check", "other"}
     closed = {*DECISIONS, *ATTEMPT_OUTCOMES, *QUEUES, *STORE_ERRORS, *map(str, OwnershipOutcome), *map(str, SendResult)}
     closed |= {"started", *map(str, Status), "sim_not_owned", "subscriber_unknown", "ownership_unavailable", "risk"}
-    closed |= {*SKIP_REASONS, *METHODS, *(str(number) for number in range(100, 600))}
+    closed |= {*SKIP_REASONS, *SOURCE_SKIPS, *SHIFTS, *METHODS, *(str(number) for number in range(100, 600))}
     assert set() == seen - names - closed

@@ -5,6 +5,7 @@ import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,15 +13,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jws, jwt
 from joserfc.jwk import ECKey, KeySet, OKPKey
+from jsonschema import Draft202012Validator
+from referencing import Registry
 from support.engine import signing_key
 
+from otp_service.core.evidence import ASSURANCE_LEVELS
 from otp_service.core.result_token import Signer, SigningKey, TokenInvalid, claims_of
-from otp_service.core.verification import Delivery, Ownership, Reason, Status, Verification
+from otp_service.core.verification import Consent, Delivery, Ownership, Reason, Status, Verification
 
 NOW_MS = 1_790_000_123_456
 LIVE, TEST = signing_key(), signing_key(test=True)
 SIGNER = Signer([LIVE, TEST])
 ISSUER = "https://otp.example"
+
+#: Published schemas; the requests' own, which the second one refers to, is of no use for claims.
+SPECIFICATIONS = Path(__file__).parents[1] / "specifications"
+SCHEMAS = ("verified_claims.schema.json", "claims.schema.json")
+REQUESTS = "https://bitbucket.org/openid/ekyc-ida/raw/master/schema/verified_claims_request.json"
 
 VERIFIED = Verification(
     id="7-k1-aaaaaaaaaaaaaaaaaaaaaaaaaa", client="portal", purpose="registration", status=Status.VERIFIED, reason=None,
@@ -107,6 +116,63 @@ def test_verified_claims_follow_identity_assurance() -> None:
     assert checks == {ref["check_id"] for detail in details for ref in detail["evidence_ref"]}
     for text in (verification["time"], *(check["time"] for check in evidence["check_details"])):
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", text)
+
+
+def schema_of_verified_claims() -> Draft202012Validator:
+    """Return the published schema, with the schemas it refers to."""
+    found = [json.loads((SPECIFICATIONS / name).read_text("utf-8")) for name in SCHEMAS]
+    requests = {"$id": REQUESTS, "$schema": found[0]["$schema"], "$defs": {"verified_claims_def": {}}}
+    registry = Registry().with_contents([(one["$id"], one) for one in (*found, requests)])
+    return Draft202012Validator(found[0], registry=registry, format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+
+@pytest.mark.parametrize("verification", [
+    POSSESSION,
+    *(replace(VERIFIED, ownership=Ownership("match", "camara", level, NOW_MS)) for level in ASSURANCE_LEVELS),
+], ids=lambda verification: verification.ownership.assurance or "possession")
+def test_verified_claims_validate(verification: Verification) -> None:
+    """At every level the claims validate against the published schema, and name the level."""
+    verified = claims_of(verification, issuer=ISSUER)["verified_claims"]
+    schema_of_verified_claims().validate({"verified_claims": verified})
+    assert (verification.ownership.assurance or "phone_possession") == verified["verification"]["assurance_level"]
+
+
+def test_the_schema_can_refuse() -> None:
+    """The schema finds what is wrong: a test that cannot fail would prove nothing."""
+    verified = claims_of(VERIFIED, issuer=ISSUER)["verified_claims"]
+    verified["verification"]["evidence"][0]["check_details"] = [{"organization": "tttb"}]
+    assert not schema_of_verified_claims().is_valid({"verified_claims": verified})
+
+
+@pytest.mark.parametrize("level", [level for level in ASSURANCE_LEVELS if level.startswith("attested")])
+def test_what_an_official_read_is_vouched_for(level: str) -> None:
+    """A reply of 1414 is no register's record: somebody vouches for it, and every check is accounted for."""
+    attested = replace(VERIFIED, ownership=Ownership("match", "attested", level, NOW_MS - 2000))
+    verification = claims_of(attested, issuer=ISSUER)["verified_claims"]["verification"]
+    record, vouch = verification["evidence"]
+    assert "electronic_record" == record["type"]
+    assert ["token"] == [one["check_method"] for one in record["check_details"]]
+    assert ("vouch", "attested") == (vouch["type"], vouch["check_details"][0]["organization"])
+    details = verification["assurance_process"]["assurance_details"]
+    assert {one["check_id"] for part in (record, vouch) for one in part["check_details"]} == {
+        ref["check_id"] for detail in details for ref in detail["evidence_ref"]
+    }
+
+
+def test_consent_is_a_claim() -> None:
+    """What the person agreed to stands in the verdict, as the portal gave it; without it nothing does."""
+    agreed = replace(VERIFIED, consent=Consent("2026-01", "2026-01-31T08:00:00+07:00"))
+    assert {"notice_version": "2026-01", "given_at": "2026-01-31T08:00:00+07:00"} == claims_of(
+        agreed, issuer=ISSUER,
+    )["consent"]
+    assert "consent" not in claims_of(VERIFIED, issuer=ISSUER)
+
+
+def test_a_refusal_asked_before_says_nothing() -> None:
+    """Where ownership was asked before the code, no claim says what disagreed (Invariant 9)."""
+    assert {"ownership_not_confirmed"} == {
+        claims_of(replace(REJECTED, asked_before=True, reason=reason), issuer=ISSUER)["reason"] for reason in Reason
+    }
 
 
 def test_possession_alone_claims_no_more() -> None:

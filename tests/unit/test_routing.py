@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.phone import Carrier
-from otp_service.core.routing import Route, RouteBook, Tier, parse_tiers
+from otp_service.core.routing import Route, RouteBook, Tier, parse_tiers, places
 
 NAMES = ("esms", "speedsms", "fpt", "viettel", "vnpt", "stringee")
 REFERENCES = st.from_regex(r"[0-9a-f]-k1-[a-z2-7]{26}-[1-9]", fullmatch=True)
@@ -175,7 +175,18 @@ def test_the_first_route_that_serves_decides(
 
 def test_the_book_knows_its_gateways() -> None:
     """Every gateway that a route names is listed once, in order of appearance."""
-    assert ("vnpt", "viettel", "esms", "zalo", "fpt") == BOOK.gateways
+    assert ("vnpt", "viettel", "esms", "zalo", "fpt") == BOOK.names == BOOK.gateways
+
+
+def test_the_places_of_a_gateway_are_told() -> None:
+    """For whom, for what, in which tier and with which weight it stands; in no words where it stands nowhere."""
+    routes = [
+        Route(parse_tiers(["vnpt=2 esms=3"]), frozenset({Carrier.VINAPHONE, Carrier.ITEL}), frozenset({"sign_in"})),
+        Route(parse_tiers(["fpt", "esms"])),
+    ]
+
+    assert ["itel, vinaphone for sign_in: tier 1, weight 3", "all: tier 2, weight 1"] == places(routes, "esms")
+    assert [] == places(routes, "zalo")
 
 
 @pytest.mark.parametrize("routes", [
@@ -204,6 +215,17 @@ def test_what_is_no_tier_is_refused(written: list[str]) -> None:
     """No gateway at all, one twice, or a weight that is none, is refused."""
     with pytest.raises(ValueError):
         parse_tiers(written)
+
+
+@pytest.mark.parametrize(("told", "written"), [
+    ("at least one source is needed", []), ('a tier names at least one source: "viettel"', [""]),
+    ("=3: a source's name stands before its weight", ["=3"]),
+])
+def test_a_refusal_is_about_what_is_written(told: str, written: list[str]) -> None:
+    """Tiers of sources are refused as such, with an example of theirs."""
+    with pytest.raises(ValueError) as refused:
+        parse_tiers(written, what="source", example="viettel")
+    assert told == str(refused.value)
 
 
 @settings(max_examples=200)

@@ -19,7 +19,8 @@ from otp_service.core.phone import Carrier
 from otp_service.core.routing import Route
 from otp_service.delivery.accounts import TEST_ACCOUNT, Pace
 from otp_service.settings import load_settings
-from otp_service.settings.gateways import RESERVED, GatewaySection
+from otp_service.settings.gateways import GatewaySection
+from otp_service.settings.routing import RESERVED
 from sms_adapters.console import ConsoleGateway
 from sms_adapters.fake import FakeGateway
 

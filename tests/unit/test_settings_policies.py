@@ -10,6 +10,7 @@ import pytest
 from settings_harness import copied, load, portal, problems
 
 from otp_service.core import limits
+from otp_service.core.evidence import ComparedField, EvidenceRules, SimSwapEffect
 from otp_service.core.limits import LIMIT_KINDS, Limit, Mode
 from otp_service.core.verification import CodePolicy, OwnershipPolicy, Purpose
 
@@ -61,14 +62,42 @@ def test_six_to_eight_digits_are_taken(length: int) -> None:
     assert length == load({"purposes": {"sign_in": {"code": {"length": length}}}}).purposes["sign_in"].code.length
 
 
-def test_ownership_before_is_refused_with_the_reason() -> None:
-    """The sentence says that it is not built and what to write."""
-    (told,) = problems({"purposes": {"sign_in": {"ownership": "before"}}})
+@pytest.mark.parametrize("ownership", ["never", "before", "after"])
+def test_when_ownership_is_asked(ownership: str) -> None:
+    """Ownership is asked never, before the code, or after it."""
+    assert ownership == load({"purposes": {"sign_in": {"ownership": ownership}}}).purposes["sign_in"].ownership
 
-    assert (
-        'purposes.sign_in.ownership: "before" is not built yet: ownership is asked after possession is proven; '
-        'write "after" or "never"'
-    ) == told
+
+def test_what_a_purpose_makes_of_evidence() -> None:
+    """What must match, how strong the evidence must be and what a changed SIM means are the purpose's."""
+    written = {
+        "must_match": ["full_name", "birth_date"], "min_assurance": "subscriber_table", "sim_swap": "reject",
+        "sim_swap_max_age_h": 72,
+    }
+    assert EvidenceRules(
+        frozenset({ComparedField.FULL_NAME, ComparedField.BIRTH_DATE}), "subscriber_table", SimSwapEffect.REJECT, 72,
+    ) == load({"purposes": {"account_link": written}}).purposes["account_link"].evidence
+    by_environment = load(environ={"OTP__PURPOSES__ACCOUNT_LINK__MUST_MATCH": "full_name, birth_date"})
+    assert 2 == len(by_environment.purposes["account_link"].evidence.must_match)
+
+
+def test_evidence_rules_that_are_left_out() -> None:
+    """By default the ID number alone decides, any level is enough, and no SIM's age is asked for."""
+    assert EvidenceRules() == load().purposes["registration"].evidence == load().purposes["account_link"].evidence
+
+
+@pytest.mark.parametrize(("written", "told"), [
+    ({"must_match": ["id_number"]}, "the ID number decides in any case: write full_name, birth_date or both"),
+    ({"must_match": ["address"]}, "must_match"),
+    ({"min_assurance": "certain"}, "no such level; there are, the strongest first, operator_match, subscriber_table"),
+    ({"sim_swap": "refuse"}, "sim_swap"),
+    ({"sim_swap_max_age_h": 0}, "sim_swap_max_age_h"),
+    ({"sim_swap_max_age_h": 2401}, "sim_swap_max_age_h"),
+])
+def test_evidence_rules_that_are_refused(written: dict[str, object], told: str) -> None:
+    """What no purpose could mean refuses to start, with what to write instead."""
+    (problem,) = problems({"purposes": {"registration": written}})
+    assert told in problem
 
 
 @pytest.mark.parametrize(("validity_s", "allowed", "passes"), [

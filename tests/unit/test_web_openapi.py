@@ -51,7 +51,7 @@ def test_everything_served_is_described() -> None:
 
 def test_requests_are_closed() -> None:
     """Every object of a request refuses unknown members, as the service does."""
-    for name in ("StartBody", "ResendBody", "CheckBody", "RedeemBody", "Expect", "Consent"):
+    for name in ("StartBody", "ResendBody", "CheckBody", "RedeemBody", "Expect", "ConsentBody", "EvidenceBody"):
         assert DOCUMENT["components"]["schemas"][name]["additionalProperties"] is False
 
 

@@ -18,6 +18,7 @@ import orjson
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 from joserfc.jwk import ECKey
+from support.inquiry import chain_of
 
 from otp_service.core import limits
 from otp_service.core.client import ApiKey, Client, ClientRegistry, Scope
@@ -34,6 +35,7 @@ from otp_service.service import Secrets, VerificationService
 from otp_service.storage import scripts
 from otp_service.storage.client import StoreClient
 from otp_service.storage.gateways import GatewayStore
+from otp_service.storage.sources import SourceStore
 from otp_service.storage.store import Store
 from otp_service.storage.waiters import Waiters
 from otp_service.telemetry import logs
@@ -64,7 +66,7 @@ PURPOSES = {
     purpose.name: purpose
     for purpose in (
         Purpose("registration"), Purpose("sign_in", OwnershipPolicy.NEVER),
-        Purpose("assisted_registration", assisted=True),
+        Purpose("assisted_registration", assisted=True), Purpose("careful", OwnershipPolicy.BEFORE),
         Purpose("agreed", OwnershipPolicy.NEVER, consent_required=True), Purpose("unowned", OwnershipPolicy.NEVER),
     )
 }
@@ -181,8 +183,8 @@ async def serve(
     log = io.BytesIO()
     logs.configure(json=True, level="info", stream=log, cache=False)
     metrics = Metrics(
-        purposes=PURPOSES, limits=limits.LIMIT_KINDS, gateways=("fake",), sources=("tttb",), scripts=scripts.NAMES,
-        routes=templates(demo=True),
+        purposes=PURPOSES, limits=limits.LIMIT_KINDS, gateways=("fake",), sources=("tttb", "attested"),
+        scripts=scripts.NAMES, routes=templates(demo=True),
     )
     client = StoreClient(redis, metrics=metrics, retry_total_s=0.0)
     store = Store(client, now_ms=NOW_MS, queue_cap=queue_cap)
@@ -191,7 +193,10 @@ async def serve(
     service = VerificationService(
         store, secrets=lambda: secrets, purposes=PURPOSES, metrics=metrics, issuer=PUBLIC_URL,
         limit_book=LimitBook(Limit(kind, *numbers) for kind, numbers in {**ENOUGH, **counts}.items()),
-        source=TttbSource(CONFIG / "sample" / "subscribers.csv"),
+        inquirer=chain_of(
+            TttbSource(subscribers=str(CONFIG / "sample" / "subscribers.csv")), SourceStore(client, now_ms=NOW_MS),
+            lambda: secrets.ring, metrics,
+        ),
     )
     waiters = Waiters(store, capacity=100, gauge=metrics)
 

@@ -15,7 +15,9 @@
 --   ln highest send number ever leased   gw "<send number>,<gateway that took it>"
 --   o ownership is checked   A assisted   ot time for ownership (ms)   od inline deadline + 2 s (ms)
 --   w ownership m match, x mismatch, n not_available, e error   ws source  wa assurance  wt checked at
---   wl ownership deadline (ms)   wn asks without an answer
+--   wl ownership deadline (ms)   wn asks without an answer   sw 1 the SIM was changed lately
+--   wx:<source> 1 a source that must not be asked twice was asked
+--   bf ownership is asked before the code: w no code yet, i it was made   cn, cg consent: notice version, given at
 --   z redeemed at (ms)   zz differences at redemption
 -- IMPORTANT: a new field also goes into storage/records.py, and into `finish` if a tombstone must not keep it.
 
@@ -49,6 +51,8 @@ local function finish(P, id, v, status, reason, now)
   redis.call('HSET', key, 's', status, 'f', now)
   if reason then redis.call('HSET', key, 'q', reason) end
   redis.call('HDEL', key, 'I', 'd', 'D', 'X', 'L', 'a', 'ra', 'cm', 'ot', 'od', 'wn')
+  -- The place of the first SMS, which was never sent (see `send_id` in _limits.lua).
+  if v.bf == 'w' then redis.call('HDEL', P .. 'p:' .. v.h, 's:' .. id .. ':1') end
   redis.call('PEXPIRE', key, TOMBSTONE_MS)
   redis.call('DEL', P .. 'x:' .. id)
   redis.call('ZREM', P .. 'due', id)

@@ -11,6 +11,8 @@ local P = prefix(KEYS[1])
 local v = meet(P, id, '', now)
 if not v then return {'not_found', now, {}, {}, ''} end
 if v.s ~= 'o' then return {'settled', now, record(P, id), {}, '', v.ended or 0} end
+-- The answer is there, only its code could not be made yet: nothing is asked, nothing is spent.
+if v.w == 'm' then return {'go', now, record(P, id), {}, redis.call('GET', P .. 'x:' .. id) or ''} end
 
 local logs = {}
 for first = 2, #KEYS, tonumber(ARGV[9]) do

@@ -69,7 +69,7 @@ for _, send in ipairs(sends) do
   end
 end
 if #sends > 0 then keep_phone(phone, false) end
-if v.o then
+if v.o and not v.bf then
   local until_ms = v.A and tonumber(v.e) or math.min(now + tonumber(v.ot), tonumber(v.e))
   redis.call('HSET', KEYS[1], 's', 'o', 'wl', until_ms, 'wn', 0)
   redis.call('HDEL', KEYS[1], 'd', 'D', 'X', 'ra')

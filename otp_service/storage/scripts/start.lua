@@ -1,4 +1,5 @@
--- Starts a verification: limits, record, log, deadline and queued SMS in one transition.
+-- Starts a verification: limits, record, log, deadline and queued SMS in one transition.  Where ownership is asked
+-- before the code, no code is made and no SMS is queued: the place of the first one is held in the phone's log.
 --
 -- @use _clock _verification _replay _limits _rename
 -- KEYS  1 v:<id>  2 replay record or ""  3 address rate or ""  4 client rate  5 service rate
@@ -8,7 +9,8 @@
 --       11… cooldown (ms, enforce), sends, block, total (count, period ms, enforce each),
 --           failures of the block (count, enforce)                                                         [13 values]
 --       24… rates of address, client, service (emission ms, tolerance ms, enforce each)                     [9 values]
---       33 code validity ms  34… fields and values of the record
+--       33 code validity ms  34 ms that ownership may take when it is asked before the code, else ""
+--       35 ms until the worker asks, if so  36… fields and values of the record
 -- Returns {outcome, now, id, record (of a replay), answers, status the older live verification ended with or ""};
 -- outcome is ok, replay, reused, refused or busy.
 -- Time in ms.  Cost O(sends of the phone in a day).  Slot: the phone's shard; the rates and the replay record join on a
@@ -44,16 +46,24 @@ if older then
   if v and live(v) then finish(P, older, v, 'c', nil, now) end
   if v and v.ended then ended = v.s end
 end
-local expires = now + tonumber(ARGV[8])
-redis.call('HSET', KEYS[1], 's', 'p', 'c', ARGV[3], 'u', ARGV[4], 'G', ARGV[5], 'h', string.sub(phone, 13),
-  'b', now, 'e', expires, 'n', 1, 'k', 1, 'g', 0, 'y', 'q', 'ra', now + tonumber(ARGV[11]), 'a', ARGV[6],
-  'cm', ARGV[33], 'x', now + tonumber(ARGV[33]), unpack(ARGV, 34))
+local expires, before = now + tonumber(ARGV[8]), ARGV[34] ~= ''
+redis.call('HSET', KEYS[1], 's', before and 'o' or 'p', 'c', ARGV[3], 'u', ARGV[4], 'G', ARGV[5],
+  'h', string.sub(phone, 13), 'b', now, 'e', expires, 'n', before and 0 or 1, 'k', 1, 'g', 0, 'y', 'q', 'a', ARGV[6],
+  'cm', ARGV[33], unpack(ARGV, 36))
 redis.call('PEXPIRE', KEYS[1], tonumber(ARGV[8]) + TOMBSTONE_MS)
 if ARGV[10] ~= '' then redis.call('SET', P .. 'x:' .. id, ARGV[10], 'PX', tonumber(ARGV[8]) + 3600000) end
 redis.call('HSET', phone, slot, id)
 log_send(phone, sends, id, 1, now, ARGV[6], ARGV[5], fields.f)
-redis.call('ZADD', P .. 'due', expires, id)
-redis.call('XADD', P .. 'sms', '*', 'v', id, 'n', 1)
+if before then
+  local until_ms = math.min(now + tonumber(ARGV[34]), expires)
+  redis.call('HSET', KEYS[1], 'bf', 'w', 'wl', until_ms, 'wn', 0)
+  redis.call('ZADD', P .. 'due', until_ms, id)
+  redis.call('ZADD', P .. 'ask', now + tonumber(ARGV[35]), id)
+else
+  redis.call('HSET', KEYS[1], 'ra', now + tonumber(ARGV[11]), 'x', now + tonumber(ARGV[33]))
+  redis.call('ZADD', P .. 'due', expires, id)
+  redis.call('XADD', P .. 'sms', '*', 'v', id, 'n', 1)
+end
 if KEYS[3] ~= '' then spend_rate(KEYS[3], now, address_at) end
 spend_rate(KEYS[4], now, client_at)
 spend_rate(KEYS[5], now, service_at)

@@ -32,6 +32,7 @@ from otp_service.web.exchange import answer, answer_headers, peer_of
 from otp_service.web.fake_gateway.inbox import render
 from otp_service.web.fake_gateway.provider import FakeProvider, Sms
 from otp_service.web.fake_gateway.script import Script, read_script
+from otp_service.web.standalone import standing
 
 _MAX_POLLED: Final = 100
 _MAX_BODY: Final = 65_536
@@ -138,18 +139,10 @@ async def serving(provider: FakeProvider, host: str = "127.0.0.1", port: int = 0
     """
     app = web.Application(middlewares=[_refusals], client_max_size=_MAX_BODY)
     app.router.add_routes(FakeGatewayHandlers(provider, require_loopback if host in LOOPBACK_HOSTS else None).routes())
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as error:
-        await runner.cleanup()
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}") from error
-    name = f"[{host}]" if ":" in host else host
-    try:
-        yield f"http://{name}:{runner.addresses[0][1]}"
+        async with standing(app, host, port) as base:
+            yield base
     finally:
-        await runner.cleanup()
         await provider.close()
 
 
