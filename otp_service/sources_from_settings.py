@@ -114,7 +114,7 @@ def lacking(purpose: Purpose, sources: list[AskedSource]) -> list[str]:
 
 
 def _misshapen(source: Any) -> list[str]:
-    """Say what keeps an object from being a source of core/ports.py: a slip there shows only when a citizen waits."""
+    """Say what keeps an object from being a source of core/source_ports.py: a slip shows when a citizen waits."""
     problems = []
     name, assurance = getattr(source, "name", None), getattr(source, "assurance", None)
     if not (isinstance(name, str) and name):

@@ -11,7 +11,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from otp_service.ownership.subscriber_import import Watcher
+from otp_service.ownership.subscribers.importing import Watcher
 
 #: Seconds between two lines about progress.
 _SILENT_S: Final = 5.0

@@ -40,7 +40,7 @@ def import_(
     Only keyed digests are kept. A service that uses the table follows within seconds.
     """
     from otp_service.cli.import_progress import watcher_on_stderr
-    from otp_service.ownership.subscriber_import import check_subscribers, import_subscribers
+    from otp_service.ownership.subscribers.importing import check_subscribers, import_subscribers
 
     target = None
     try:
@@ -71,7 +71,7 @@ def show(table: TablePath = None, config: ConfigDir = None) -> None:
     """Show how many rows a table has, when it was imported and its size; it holds no data that could be shown."""
     from datetime import UTC, datetime
 
-    from otp_service.ownership.subscriber_table import open_table
+    from otp_service.ownership.subscribers.table import open_table
 
     settings = read_settings(config)
     path = table or _default(settings)

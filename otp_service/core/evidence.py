@@ -65,6 +65,7 @@ class OwnershipQuestion:
         purpose: the purpose it is asked for; it may choose the source.
         test: asked by a test key: no source that reaches a real register is asked.
         sim_swap_max_age_h: ask whether the SIM was changed within so many hours; None does not ask.
+        sim_swap_decides: without an answer to that there is no evidence; otherwise it is good to know.
         consent: version of the notice that the person agreed to, for sources that want a reference to it.
     """
 
@@ -76,6 +77,7 @@ class OwnershipQuestion:
     purpose: str = ""
     test: bool = False
     sim_swap_max_age_h: int | None = None
+    sim_swap_decides: bool = False
     consent: str | None = None
 
 

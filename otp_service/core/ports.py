@@ -1,5 +1,5 @@
 """
-The seams: what an SMS gateway and an ownership source look like to the rest of the house.
+The seams: what an SMS gateway looks like to the rest of the house.  Ownership sources: ``core/source_ports.py``.
 
 Gateways are sans-I/O: they turn a message into an :class:`HttpRequest` and the answer's bytes into a
 :class:`SendOutcome`; one shared sender (``delivery/sender.py``) does the I/O, timeouts, metrics and redaction.
@@ -12,21 +12,14 @@ Gateways are sans-I/O: they turn a message into an :class:`HttpRequest` and the 
 
     ReportingGateway    parse_report                             beside one of them: the provider calls back
     PollingGateway      build_poll, parse_poll                   beside one of them: we ask the provider
-
-Ownership sources answer by themselves, or are talks that somebody else carries over HTTP (``inquiry/asker.py``)::
-
-    OwnershipSource     ask                                      anything: a table, a database
-    HttpSource          converse                                 yields requests, is sent answers, returns evidence
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
-
-from otp_service.core.evidence import Evidence, OwnershipQuestion
 
 # -- what goes to a gateway ----------------------------------------------------------------------------------------
 
@@ -352,62 +345,6 @@ class PollingGateway(Protocol):
 Gateway = SmsGateway | TokenGateway | ConnectedGateway
 
 
-# -- ownership -----------------------------------------------------------------------------------------------------
-
-
-#: One talk with a source: it asks, is answered, may ask again, and returns what it has learnt.
-Conversation = Generator[HttpRequest, HttpResponse | NoAnswer, Evidence]
-
-
-@runtime_checkable
-class OwnershipSource(Protocol):
-    """
-    Answers one question: does the subscriber of this number carry this ID number?
-
-    Attributes:
-        name: lower case, stable: the adapter's name.
-        assurance: the assurance level of its evidence, see ``core/evidence.py``.
-
-    What else it may say of itself: see :class:`SourceTraits`.
-    """
-
-    name: str
-    assurance: str
-
-    async def ask(self, question: OwnershipQuestion) -> Evidence:
-        """
-        Ask the source once.
-
-        A source that cannot answer returns ``Evidence(ERROR)``; whatever it raises is treated as that.
-        It never returns subscriber data.
-        """
-
-
-@runtime_checkable
-class HttpSource(Protocol):
-    """
-    An ownership source that speaks HTTP, sans-I/O: whoever drives it makes the requests.
-
-    Attributes:
-        name, assurance: as in :class:`OwnershipSource`.
-        timeout_s: seconds for one request.
-
-    One with ``build_token_request`` and ``parse_token`` too (:class:`TokenFetcher`) is given a token with each talk.
-    """
-
-    name: str
-    assurance: str
-    timeout_s: float
-
-    def converse(self, question: OwnershipQuestion, token: str = "") -> Conversation:
-        """
-        Talk about one question: yield a request, be sent its answer, and so on; return the evidence.
-
-        Never raises: what cannot be read is ``Evidence(ERROR)``.  ``Evidence.stale_token`` asks for another token and
-        a new talk.
-        """
-
-
 @runtime_checkable
 class TokenFetcher(Protocol):
     """What gets a token from its provider; :class:`TokenGateway` and some sources are one."""
@@ -417,36 +354,3 @@ class TokenFetcher(Protocol):
 
     def parse_token(self, response: HttpResponse) -> AccessToken | None:
         """Read the token; None when there is none.  Never raises."""
-
-
-Source = OwnershipSource | HttpSource
-
-
-@dataclass(frozen=True, slots=True)
-class SourceTraits:
-    """
-    What a source says of itself by attributes of these names; the defaults hold for what it does not say.
-
-    Attributes:
-        real: it reaches a real register outside this service: test keys and the demo do not ask it.
-        repeatable: asking again does no harm.  False: after an answer that was lost it is not asked a second time
-            about one verification.
-        knows_swaps: it can say whether the SIM was changed lately.
-        contract: where its provider's contract was read.
-    """
-
-    real: bool = False
-    repeatable: bool = True
-    knows_swaps: bool = False
-    contract: str = ""
-
-
-def traits_of(source: Source) -> SourceTraits:
-    """Return what a source says of itself."""
-    default = SourceTraits()
-    return SourceTraits(
-        real=bool(getattr(source, "real", default.real)),
-        repeatable=bool(getattr(source, "repeatable", default.repeatable)),
-        knows_swaps=bool(getattr(source, "knows_swaps", default.knows_swaps)),
-        contract=str(getattr(source, "contract", default.contract)),
-    )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from secrets import token_hex
 
 from otp_service.core.keyring import KeyRing, SealBroken
 from otp_service.core.ports import AccessToken, HttpRequest, HttpResponse, NoAnswer, TokenFetcher
+from otp_service.core.retry_after import retry_after_s
 from otp_service.delivery.exchange import Peer
 from otp_service.storage.peers import KeptToken, PeerStore
 from otp_service.telemetry.logs import get_logger
@@ -67,6 +69,7 @@ class Tokens:
         self._ring = ring
         self._close_s = close_s
         self._known: dict[str, Token] = {}
+        self._rest_until: dict[str, float] = {}
         self._asking: dict[str, asyncio.Task[Token | None]] = {}
         #: Tokens that were fetched and that the store does not have yet.
         self._keeping: dict[str, asyncio.Task[None]] = {}
@@ -99,6 +102,10 @@ class Tokens:
         for task in given_up:
             task.cancel()
         await asyncio.gather(*given_up, return_exceptions=True)
+
+    def rests_s(self, name: str) -> float:
+        """Return for how many seconds a provider wants not to be asked for a token (Retry-After); 0 when it may be."""
+        return max(0.0, self._rest_until.get(name, 0.0) - _now())
 
     def _ask(
         self, peer: Peer, fetcher: TokenFetcher, exchange: Exchange, not_version: int,
@@ -147,6 +154,8 @@ class Tokens:
     async def _fetch(
         self, peer: Peer, fetcher: TokenFetcher, exchange: Exchange, last: AccessToken | None,
     ) -> AccessToken | None:
+        if self.rests_s(peer.name):
+            return None
         # What the last token came with; when that is refused, what the settings hold: somebody may have renewed it.
         for refresh in dict.fromkeys((last.refresh if last else None, None)):
             answer = await exchange(peer, fetcher.build_token_request(refresh))
@@ -157,6 +166,9 @@ class Tokens:
             _log.warning("no token", **self._who(peer.name), provider_code=status)
             if isinstance(answer, NoAnswer):
                 break  # nobody refused anything
+            if (wait_s := retry_after_s(answer.headers, time.time())) is not None:
+                self._rest_until[peer.name] = _now() + wait_s
+                break
         return None
 
     async def _fetched_by_others(self, peer: Peer, not_version: int, holder: str) -> Token | None:

@@ -18,15 +18,8 @@ import aiohttp
 
 from otp_service.core.errors import StoreUnavailable
 from otp_service.core.evidence import ASSURANCE_LEVELS, Evidence, OwnershipOutcome, OwnershipQuestion
-from otp_service.core.ports import (
-    Conversation,
-    HttpRequest,
-    HttpResponse,
-    HttpSource,
-    NoAnswer,
-    OwnershipSource,
-    TokenFetcher,
-)
+from otp_service.core.ports import HttpRequest, HttpResponse, NoAnswer, TokenFetcher
+from otp_service.core.source_ports import Conversation, HttpSource, OwnershipSource
 from otp_service.delivery.exchange import Peer, exchange
 from otp_service.delivery.tokens import Token, Tokens
 from otp_service.inquiry.sources import AskedSource
@@ -131,7 +124,7 @@ class Asker:
         for _ in range(2):
             token = await self._token(source, fetcher, refused_version, token_until)
             if token is None:
-                return _error("no_token")
+                return replace(_error("no_token"), retry_after_s=self._tokens.rests_s(source.name) or None)
             evidence = await self._converse(source, over_http.converse(question, token.value), reach)
             if not isinstance(evidence, Evidence) or not evidence.stale_token:
                 return evidence

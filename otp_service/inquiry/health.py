@@ -35,7 +35,7 @@ class SourceShares(PeerShares):
         clock: seconds that only grow.
     """
 
-    account_refused = frozenset({"unauthenticated", "permission_denied"})
+    account_refused = frozenset({"unauthenticated", "permission_denied", "no_token"})
 
     def __init__(
         self, store: SourceStore, sources: Iterable[str], metrics: Metrics, *, clock: Callable[[], float] = monotonic,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from otp_service.core.ports import HttpSource, Source, TokenFetcher, traits_of
+from otp_service.core.ports import TokenFetcher
+from otp_service.core.source_ports import HttpSource, Source, traits_of
 
 _DAY_S: Final = 86_400
 

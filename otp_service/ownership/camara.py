@@ -44,9 +44,10 @@ from otp_service.core.evidence import (
     OwnershipQuestion,
 )
 from otp_service.core.options import Options
-from otp_service.core.ports import AccessToken, Conversation, HttpRequest, HttpResponse, NoAnswer
+from otp_service.core.ports import AccessToken, HttpRequest, HttpResponse, NoAnswer
 from otp_service.core.reading import json_object
 from otp_service.core.retry_after import retry_after_s
+from otp_service.core.source_ports import Conversation
 from otp_service.ownership.oauth2 import ClientCredentials
 
 _ERROR: Final = OwnershipOutcome.ERROR
@@ -109,7 +110,7 @@ _options = Options("camara")
 
 class CamaraSource:
     """
-    An operator's CAMARA APIs (see ``core/ports.py``, HttpSource and TokenFetcher).
+    An operator's CAMARA APIs (see ``core/source_ports.py``, HttpSource and TokenFetcher).
 
     Args:
         api_root: what stands before ``/kyc-match`` and ``/sim-swap`` in the operator's addresses.
@@ -171,8 +172,8 @@ class CamaraSource:
         """
         Compare the current ID number, then the previous one where the current is not the subscriber's.
 
-        After a match it asks for a change of the SIM, where the question wants that.  That answer missing, the evidence
-        is ``ERROR``, and all is asked again later: what the purpose makes of a change must not depend on a timeout.
+        After a match it asks for a change of the SIM, where the question wants that.  Where that decides and no answer
+        comes, the evidence is ``ERROR``, and all is asked again later: a verdict must not depend on a timeout.
         """
         evidence = self._error("nothing_asked")
         levels = (self.assurance, f"{self.assurance}_previous_id")
@@ -187,7 +188,8 @@ class CamaraSource:
         if evidence.outcome is not _MATCH or question.sim_swap_max_age_h is None or not self.knows_swaps:
             return evidence
         asked = {"phoneNumber": question.phone_number, "maxAge": question.sim_swap_max_age_h}
-        return self._with_swap(evidence, (yield self._post(self._swap_url, asked, question, token)))
+        answer = yield self._post(self._swap_url, asked, question, token)
+        return self._with_swap(evidence, answer, decides=question.sim_swap_decides)
 
     # -- requests ----------------------------------------------------------------------------------------------
 
@@ -241,14 +243,14 @@ class CamaraSource:
         fields = dict.fromkeys(_asked(question), _NOT_AVAILABLE)
         return replace(refusal, fields={**fields, ComparedField.ID_NUMBER: refusal.outcome})
 
-    def _with_swap(self, evidence: Evidence, answer: HttpResponse | NoAnswer) -> Evidence:
+    def _with_swap(self, evidence: Evidence, answer: HttpResponse | NoAnswer, *, decides: bool) -> Evidence:
         """Add what was answered about a change of the SIM to a match."""
         if isinstance(answer, HttpResponse) and answer.status == 200:
             swapped = json_object(answer.body).get("swapped")
             if isinstance(swapped, bool):
                 return replace(evidence, sim_swapped=swapped)
         refusal = self._refusal(answer)
-        if refusal.outcome is _NOT_AVAILABLE:
+        if refusal.outcome is _NOT_AVAILABLE or not decides:
             return replace(evidence, note="sim_swap_not_known")
         return self._error("sim_swap_failed", refusal.retry_after_s, stale_token=refusal.stale_token)
 
@@ -280,12 +282,10 @@ def _result(said: dict[str, Any], member: str) -> OwnershipOutcome | None:
     """
     Return what a field came to; None for a value that is not in the specification.
 
-    Its values are texts; implementers slip and send JSON's own true and false.  A member that is left out was not
-    compared.
+    Its values are texts, and JSON's own true is none of them: who sends that speaks another language, in which other
+    values may mean something else.  A member that is left out was not compared.
     """
     value = said.get(member, "not_available")
-    if isinstance(value, bool):
-        value = "true" if value else "false"
     return _RESULTS.get(value) if isinstance(value, str) else None
 
 

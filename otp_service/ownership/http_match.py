@@ -85,9 +85,10 @@ import orjson
 from otp_service.core.described.answers import load
 from otp_service.core.evidence import NOT_A_SUBSCRIBER, ComparedField, Evidence, OwnershipOutcome, OwnershipQuestion
 from otp_service.core.names import fold
-from otp_service.core.ports import AccessToken, Conversation, HttpRequest, HttpResponse, NoAnswer
+from otp_service.core.ports import AccessToken, HttpRequest, HttpResponse, NoAnswer
 from otp_service.core.reading import international, national
 from otp_service.core.retry_after import retry_after_s
+from otp_service.core.source_ports import Conversation
 from otp_service.ownership.http_match_description import (
     ABOUT_SIM,
     ADAPTER,
@@ -113,7 +114,7 @@ _UNKNOWN: Final = (Said.ERROR, "answer_unknown")
 
 class HttpMatchSource:
     """
-    A source described by its options, written as the top of this file says (see ``core/ports.py``, HttpSource).
+    A source described by its options, written as the top of this file says (see ``core/source_ports.py``, HttpSource).
 
     Args:
         url: where it is asked, with placeholders after the host.

@@ -16,8 +16,8 @@ active, restricted_one_way    ``match`` or ``mismatch``; a SIM restricted one wa
 ============================  ==================================================================================
 
 The ID number alone decides.  Where the question has a name or a birth date, what it comes to stands in
-``Evidence.fields``.  What the rows may be is told in ``subscriber_rows.py``, what is kept of them, in memory as in a
-file, in ``subscriber_table.py``: digests.
+``Evidence.fields``.  What the rows may be is told in ``subscribers/rows.py``, what is kept of them, in memory as in a
+file, in ``subscribers/table.py``: digests.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from otp_service.core.birth_dates import birth_date_key
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.evidence import NOT_A_SUBSCRIBER, ComparedField, Evidence, OwnershipOutcome, OwnershipQuestion
 from otp_service.core.names import name_key
-from otp_service.ownership.subscriber_import import read_subscribers
-from otp_service.ownership.subscriber_rows import COLUMNS
-from otp_service.ownership.subscriber_table import (
+from otp_service.ownership.subscribers.importing import read_subscribers
+from otp_service.ownership.subscribers.rows import COLUMNS
+from otp_service.ownership.subscribers.table import (
     NO_DOCUMENT,
     NO_FIELD,
     STATUSES,
@@ -65,7 +65,7 @@ _LONGEST_KEY: Final = 64
 
 class TttbSource:
     """
-    Answers from a table of subscribers (see ``core/ports.py``, OwnershipSource).
+    Answers from a table of subscribers (see ``core/source_ports.py``, OwnershipSource).
 
     Args:
         subscribers: path of a CSV that is read into memory now, for small tables.

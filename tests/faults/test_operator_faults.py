@@ -48,6 +48,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "HTML": {"garbage": "html"},
     "cut off": {"garbage": "truncated"},
     "empty": {"garbage": "empty"},
+    "values of another type": {"garbage": "wrong_types"},
     "500": {"answer": {"status": 500}},
     "no permission": {"answer": {"status": 403}},
     "wrong path": {"answer": {"status": 404, "code": "NOT_FOUND"}},

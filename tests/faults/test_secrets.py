@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from base64 import b64encode
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from support.http import OWNER_ID, Api, wrong
+from support.needles import Needles, files
 from support.processes import ORIGIN, OTHER_KEY, PORTAL_KEY, Installation, eventually
 from support.sms_gateway import HANGS_UP, Say, ScriptedGateway
 
@@ -27,41 +24,6 @@ PEOPLE = [
 ]
 UNKNOWN_KEY = "otp_live_nobody-has-this-key-in-any-configuration-000"
 FULL_NAME, BIRTH_DATE = "NGUYỄN THỊ BÍ MẬT", "1991-12-13"
-
-
-class Needles:
-    """What must not be found: each with a pattern that finds it however it is written."""
-
-    def __init__(self) -> None:
-        self._patterns: list[tuple[str, re.Pattern[bytes]]] = []
-
-    def number(self, name: str, digits: str) -> None:
-        """Add a phone or ID number: with any separators, and encoded."""
-        self._add(name, rb"[ ._()\-]{0,2}".join(digit.encode() for digit in digits))
-        self._encoded(name, digits.encode())
-
-    def code(self, code: str) -> None:
-        """Add a code: alone, not six digits of something longer."""
-        self._add(f"code {code}", rb"(?<![0-9A-Za-z.])" + code.encode() + rb"(?![0-9A-Za-z])")
-
-    def text(self, name: str, text: str) -> None:
-        """Add a secret that is written one way only."""
-        self._add(name, re.escape(text.encode()))
-        self._encoded(name, text.encode())
-
-    def found_in(self, hay: bytes) -> list[str]:
-        """Return the names of what stands in ``hay``."""
-        return sorted({name for name, pattern in self._patterns if pattern.search(hay)})
-
-    def _encoded(self, name: str, secret: bytes) -> None:
-        self._add(name, secret.hex().encode())
-        for shift in range(3):
-            # The middle of its Base64 does not depend on what stands around it.
-            coded = b64encode(b"\0" * shift + secret).rstrip(b"=")
-            self._add(name, re.escape(coded[2 * shift:-1]))
-
-    def _add(self, name: str, pattern: bytes) -> None:
-        self._patterns.append((name, re.compile(pattern)))
 
 
 async def test_nothing_secret_at_rest(site: Installation, gateway: ScriptedGateway) -> None:
@@ -96,7 +58,7 @@ async def test_nothing_secret_at_rest(site: Installation, gateway: ScriptedGatew
     for sms in gateway.arrived:
         needles.code(sms.code)
 
-    hays = {"metrics": rendered} | {str(path.relative_to(site.root)): content for path, content in _files(site)}
+    hays = {"metrics": rendered} | {str(path.relative_to(site.root)): content for path, content in files(site)}
     # The scan looks at the right things, and finds what is there.
     stored = b"".join(content for name, content in hays.items() if "appendonlydir" in name)
     logged = b"".join(content for name, content in hays.items() if name.startswith("logs"))
@@ -174,11 +136,3 @@ async def _busy(site: Installation, api: Api, gateway: ScriptedGateway, needles:
 async def _resent(browser: Api, verification_id: str) -> object:
     reply = await browser.call("POST", f"/v1/verifications/{verification_id}/resend", Origin=ORIGIN)
     return reply if reply.status == 202 else None
-
-
-def _files(site: Installation) -> Iterator[tuple[Path, bytes]]:
-    """Give every file of the installation but its settings; the key file holds keys, and is scanned too."""
-    for folder in (site.data_dir, site.root / "logs"):
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                yield path, path.read_bytes()

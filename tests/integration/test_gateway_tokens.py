@@ -67,6 +67,8 @@ class Provider:
     in_hand: int = 0
     #: Refresh tokens for which none is given.
     refuses: set[str] = field(default_factory=set)
+    #: Seconds that it wants not to be asked, where it gives none.
+    rest_s: int | None = None
     #: Whether each token comes with what the next is fetched with.
     rotates: bool = True
     #: Whether the connection is closed instead of an answer.
@@ -83,7 +85,8 @@ class Provider:
             assert request.transport
             request.transport.abort()
         if not self.gives or self.asked[-1] in self.refuses:
-            return web.json_response({}, status=403)
+            rest = {} if self.rest_s is None else {"Retry-After": str(self.rest_s)}
+            return web.json_response({}, status=403 if self.rest_s is None else 429, headers=rest)
         number = len(self.asked)
         refresh = f"fresh-{number}" if self.rotates else None
         return web.json_response({"value": f"secret-{number}", "lives_s": self.lives_s, "refresh": refresh})
@@ -320,6 +323,23 @@ async def test_a_provider_that_is_away_is_not_asked_twice(engine: Engine, provid
     provider.hangs_up = True
     assert await get(await token_worker(engine, provider)) is None
     assert ["", "fresh-1"] == provider.asked
+
+
+async def test_a_provider_that_wants_rest_gets_it(engine: Engine, provider: Provider) -> None:
+    """After Retry-After no token is asked for until that is over, nor with what else there is to ask with."""
+    worker = await token_worker(engine, provider)
+    await get(worker)
+    engine.advance(3600)
+    provider.gives, provider.rest_s = False, 90
+    for _ in range(3):
+        assert await get(worker, not_version=1) is None
+    assert ["", "fresh-1"] == provider.asked
+    tokens = tokens_of(worker)
+    assert 80 < tokens.rests_s("fake") <= 90
+    assert 0 == tokens.rests_s("another")
+    tokens._rest_until.clear()
+    provider.gives = True
+    assert "secret-3" == (await get(worker, not_version=1) or Token("", 0, 0)).value
 
 
 async def test_a_refresh_token_that_stays(engine: Engine, provider: Provider) -> None:

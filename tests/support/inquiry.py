@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from otp_service.core.keyring import KeyRing
-from otp_service.core.ports import OwnershipSource
 from otp_service.core.routing import Route, RouteBook
+from otp_service.core.source_ports import OwnershipSource
 from otp_service.delivery.tokens import Tokens
 from otp_service.inquiry.asker import Asker
 from otp_service.inquiry.chain import Chain

@@ -21,9 +21,10 @@ from aiohttp import web
 
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.evidence import NOT_A_SUBSCRIBER, Evidence, OwnershipOutcome, OwnershipQuestion
-from otp_service.core.ports import Conversation, HttpRequest, NoAnswer
+from otp_service.core.ports import HttpRequest, NoAnswer
 from otp_service.core.retry_after import retry_after_s
 from otp_service.core.routing import Route, RouteBook, parse_tiers
+from otp_service.core.source_ports import Conversation
 from otp_service.core.verification import Verification
 from otp_service.delivery.tokens import Tokens
 from otp_service.inquiry.asker import Asker

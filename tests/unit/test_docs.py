@@ -47,24 +47,22 @@ from otp_service.core.ports import (
     RETRYABLE,
     DeliveryReport,
     HttpResponse,
-    HttpSource,
-    OwnershipSource,
     ReportingGateway,
     SendResult,
     SmsGateway,
     SmsMessage,
-    SourceTraits,
     Supports,
 )
 from otp_service.core.result_token import POSSESSION
+from otp_service.core.source_ports import HttpSource, OwnershipSource, SourceTraits
 from otp_service.core.tttb.evidence import NOTES, Confidence
 from otp_service.core.verification import Delivery, OwnershipPolicy, Purpose, Reason, Status
 from otp_service.delivery import exchange, sender
 from otp_service.gateway_tools import Installed, installed
 from otp_service.inquiry.sources import AskedSource
-from otp_service.ownership.subscriber_import import Watcher, import_subscribers
-from otp_service.ownership.subscriber_rows import COLUMNS
-from otp_service.ownership.subscriber_table import STATUSES
+from otp_service.ownership.subscribers.importing import Watcher, import_subscribers
+from otp_service.ownership.subscribers.rows import COLUMNS
+from otp_service.ownership.subscribers.table import STATUSES
 from otp_service.settings import GatewaySection, Settings, SourceSection, load_settings
 from otp_service.settings.base import Section
 from otp_service.settings.ownership import OwnershipSection

@@ -11,7 +11,7 @@ import pytest
 from settings_harness import load
 
 from otp_service.core.evidence import Evidence, OwnershipOutcome, OwnershipQuestion
-from otp_service.core.ports import Conversation
+from otp_service.core.source_ports import Conversation
 from otp_service.doctor import account_warnings, examine, source_warnings, sources_in_use
 from otp_service.inquiry.sources import AskedSource
 

@@ -22,15 +22,8 @@ from otp_service.core.evidence import (
     OwnershipOutcome,
     OwnershipQuestion,
 )
-from otp_service.core.ports import (
-    HttpRequest,
-    HttpResponse,
-    HttpSource,
-    NoAnswer,
-    SourceTraits,
-    TokenFetcher,
-    traits_of,
-)
+from otp_service.core.ports import HttpRequest, HttpResponse, NoAnswer, TokenFetcher
+from otp_service.core.source_ports import HttpSource, SourceTraits, traits_of
 from otp_service.ownership import http_match
 from otp_service.ownership.http_match import HttpMatchSource
 

@@ -17,7 +17,8 @@ from otp_service import plugins
 from otp_service.cli import app
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.evidence import ComparedField, Evidence, OwnershipOutcome, OwnershipQuestion
-from otp_service.core.ports import AccessToken, Conversation, HttpRequest, HttpResponse
+from otp_service.core.ports import AccessToken, HttpRequest, HttpResponse
+from otp_service.core.source_ports import Conversation
 from otp_service.source_tools import Installed, Use, _installed, ask_test, request_line, uses
 
 HERE = "test_source_tools"

@@ -10,7 +10,7 @@ from settings_harness import copied, load
 
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.evidence import ASSURANCE_LEVELS, Evidence, OwnershipOutcome, OwnershipQuestion
-from otp_service.core.ports import Conversation, SourceTraits
+from otp_service.core.source_ports import Conversation, SourceTraits
 from otp_service.inquiry.sources import AskedSource, Budget
 from otp_service.settings import Settings, load_settings
 from otp_service.settings.routing import RESERVED

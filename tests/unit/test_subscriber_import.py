@@ -14,9 +14,9 @@ from typer.testing import CliRunner, Result
 
 from otp_service.cli import app
 from otp_service.core.errors import ConfigurationError
-from otp_service.ownership import subscriber_files
-from otp_service.ownership.subscriber_import import Tally, Watcher, check_subscribers, import_subscribers
-from otp_service.ownership.subscriber_table import STATUSES, open_table
+from otp_service.ownership.subscribers import files
+from otp_service.ownership.subscribers.importing import Tally, Watcher, check_subscribers, import_subscribers
+from otp_service.ownership.subscribers.table import STATUSES, open_table
 
 CONFIG = Path(__file__).parents[2] / "config"
 KEY = b"k" * 32
@@ -122,7 +122,7 @@ def test_every_bad_row_is_told(tmp_path: Path) -> None:
 
 def test_repeated_phones_are_told_with_the_first_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However they are written, however far apart, also when other rows are bad."""
-    monkeypatch.setattr(subscriber_files, "_RUN_ROWS", 2)
+    monkeypatch.setattr(files, "_RUN_ROWS", 2)
     seen = Seen()
     source = write(
         tmp_path, GOOD, "0900000002,,,,active,x", "x,,,,active,x", "0900000003,,,,active,x",
@@ -320,8 +320,8 @@ def test_two_imports_do_not_mix(tmp_path: Path) -> None:
 @pytest.mark.parametrize("run_rows", [1, 7, 100, 1000])
 def test_runs_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_rows: int) -> None:
     """However many rows are sorted at once, each is found, and with its own status."""
-    monkeypatch.setattr(subscriber_files, "_RUN_ROWS", run_rows)
-    monkeypatch.setattr(subscriber_files, "_READ_ROWS", 3)
+    monkeypatch.setattr(files, "_RUN_ROWS", run_rows)
+    monkeypatch.setattr(files, "_READ_ROWS", 3)
 
     assert Tally(100, 0) == run_import(write(
         tmp_path, *(f"0900000{i:03},,,,{STATUSES[i % 5]},x" for i in range(100)),
@@ -333,7 +333,7 @@ def test_runs_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_ro
 
 def test_temporary_files_hold_digests_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of a person is on disk at any moment, and the sorted runs have no name.  Invariant 5."""
-    monkeypatch.setattr(subscriber_files, "_RUN_ROWS", 2)
+    monkeypatch.setattr(files, "_RUN_ROWS", 2)
     texts = ("900000", CCCD, "NGUY", "nguyen", "1990")
     written: list[bytes] = []
     names = set()
@@ -387,7 +387,7 @@ def test_an_import_that_is_stopped_leaves_nothing(tmp_path: Path, step: str) -> 
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from otp_service.ownership.subscriber_import import Watcher, import_subscribers
+from otp_service.ownership.subscribers.importing import Watcher, import_subscribers
 
 class Kill(Watcher):
     def progress(self, step, done, total):

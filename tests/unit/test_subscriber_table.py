@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from otp_service.core.errors import ConfigurationError
-from otp_service.ownership.subscriber_import import Watcher, import_subscribers
-from otp_service.ownership.subscriber_table import (
+from otp_service.ownership.subscribers.importing import Watcher, import_subscribers
+from otp_service.ownership.subscribers.table import (
     HEADER_BYTES,
     LOOK_EVERY_S,
     RECORD_BYTES,

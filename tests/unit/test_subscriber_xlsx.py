@@ -12,9 +12,9 @@ import openpyxl
 import pytest
 
 from otp_service.core.errors import ConfigurationError
-from otp_service.ownership import subscriber_xlsx, xlsx_package
-from otp_service.ownership.subscriber_import import Tally, Watcher, check_subscribers, open_rows
-from otp_service.ownership.subscriber_rows import Row
+from otp_service.ownership.subscribers import xlsx, xlsx_package
+from otp_service.ownership.subscribers.importing import Tally, Watcher, check_subscribers, open_rows
+from otp_service.ownership.subscribers.rows import Row
 
 HEADER = ("phone_number", "id_number", "full_name", "birth_date", "status", "carrier")
 CCCD = "052090000001"
@@ -380,7 +380,7 @@ def test_xml_that_breaks_off_is_told(tmp_path: Path) -> None:
 
 def test_a_part_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ZIP bomb: the sheet is not touched, whatever its kilobytes would become.  Invariant 14."""
-    monkeypatch.setattr(subscriber_xlsx, "_MAX_SHEET", 2 * 2**20)
+    monkeypatch.setattr(xlsx, "_MAX_SHEET", 2 * 2**20)
     path = pack(tmp_path, HEAD + " " * 3_000_000)
 
     assert path.stat().st_size < 10_000
@@ -414,10 +414,10 @@ def test_the_list_of_texts_is_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
     path = pack(tmp_path, HEAD + row(2, *inline(*GOOD)), texts=texts)
     assert Tally(1, 0) == check_subscribers(path, Watcher())
 
-    monkeypatch.setattr(subscriber_xlsx, "_MAX_TEXTS_BYTES", 3999)
+    monkeypatch.setattr(xlsx, "_MAX_TEXTS_BYTES", 3999)
     assert "holds too many different texts; save it as CSV UTF-8" == refusal(path)
-    monkeypatch.setattr(subscriber_xlsx, "_MAX_TEXTS_BYTES", 4000)
-    monkeypatch.setattr(subscriber_xlsx, "_MAX_TEXTS", 1000)
+    monkeypatch.setattr(xlsx, "_MAX_TEXTS_BYTES", 4000)
+    monkeypatch.setattr(xlsx, "_MAX_TEXTS", 1000)
     assert "holds too many different texts; save it as CSV UTF-8" == refusal(path)
 
 

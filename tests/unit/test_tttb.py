@@ -11,10 +11,11 @@ import pytest
 
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.evidence import ASSURANCE_LEVELS, ComparedField, Evidence, OwnershipOutcome, OwnershipQuestion
-from otp_service.core.ports import OwnershipSource, traits_of
-from otp_service.ownership import subscriber_import, subscriber_table
-from otp_service.ownership.subscriber_import import MAX_BAD_ROWS_SHOWN, Watcher, import_subscribers
-from otp_service.ownership.subscriber_table import RECORD_BYTES, SubscriberTable
+from otp_service.core.source_ports import OwnershipSource, traits_of
+from otp_service.ownership.subscribers import importing
+from otp_service.ownership.subscribers import table as table_format
+from otp_service.ownership.subscribers.importing import MAX_BAD_ROWS_SHOWN, Watcher, import_subscribers
+from otp_service.ownership.subscribers.table import RECORD_BYTES, SubscriberTable
 from otp_service.ownership.tttb import COLUMNS, STATUSES, TttbSource
 
 SAMPLE = Path(__file__).parents[2] / "config" / "sample" / "subscribers.csv"
@@ -255,7 +256,7 @@ async def test_a_new_table_is_in_force_within_a_second(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whoever was unknown is known after the next import, without a restart."""
-    monkeypatch.setattr(subscriber_table, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(table_format, "LOOK_EVERY_S", 0.0)
     source = TttbSource(table=imported(table), key=KEY)
     assert not_available("not_a_subscriber") == await source.ask(question(9, CCCD))
 
@@ -280,7 +281,7 @@ async def test_a_bad_table_leaves_the_old_one_in_force(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What was put in its place by a mistake is told as a problem, and the old table goes on answering."""
-    monkeypatch.setattr(subscriber_table, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(table_format, "LOOK_EVERY_S", 0.0)
     path = imported(table)
     source = TttbSource(table=path, key=KEY)
     assert source.problem is None
@@ -450,7 +451,7 @@ def test_another_encoding_is_refused(tmp_path: Path) -> None:
 
 def test_a_table_beyond_the_bound_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded by the number of rows.  Invariant 14."""
-    monkeypatch.setattr(subscriber_import, "MAX_ROWS_IN_MEMORY", 2)
+    monkeypatch.setattr(importing, "MAX_ROWS_IN_MEMORY", 2)
     path = write(tmp_path, *(f"090000000{i},{CCCD},A,,active,mobifone" for i in range(3)))
 
     assert f"{path}: more than 2 rows; import them instead (otp-service subscribers import)" == refusal(path)

@@ -15,7 +15,7 @@ from typing import Final
 
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.phone import Carrier, carrier_hint
-from otp_service.ownership.subscriber_rows import BadRow, CsvFile, open_file, read_subscriber
+from otp_service.ownership.subscribers.rows import BadRow, CsvFile, open_file, read_subscriber
 
 _PACKAGE: Final = Path(__file__).resolve().parents[2]
 _SAMPLE: Final = Path("sample") / "subscribers.csv"
@@ -40,7 +40,7 @@ class Subscriber:
         id_number: 12 or 9 digits.
         full_name: with its accents.
         birth_date: ISO 8601, or a year.
-        status: one of ``STATUSES`` of ``ownership/subscriber_table.py``.
+        status: one of ``STATUSES`` of ``ownership/subscribers/table.py``.
         carrier: who serves it now, whatever its prefix says.
     """
 
@@ -94,7 +94,7 @@ def sample_path() -> Path:
 
 def read_subscribers(path: Path) -> list[Subscriber]:
     """
-    Read a table as CSV, see ``ownership/subscriber_rows.py``.
+    Read a table as CSV, see ``ownership/subscribers/rows.py``.
 
     Raises ConfigurationError: the file cannot be read, or the first 20 of its bad rows by line, without their data.
     """

@@ -5,7 +5,7 @@ Makes a table of subscribers from a file of rows: all of it, or nothing.
 
     rows ──► checked ──► digests ──► sorted runs ──► merged ──► table
 
-Memory does not grow with the file, see ``subscriber_files.py``.  Merging brings the rows of one phone together, and all
+Memory does not grow with the file, see ``files.py``.  Merging brings the rows of one phone together, and all
 but the first are bad.
 """
 
@@ -20,9 +20,9 @@ from secrets import token_bytes
 from typing import Final
 
 from otp_service.core.errors import ConfigurationError
-from otp_service.ownership.subscriber_files import LINE_BYTES, Replacement, Runs
-from otp_service.ownership.subscriber_rows import BadRow, CsvFile, Row, RowFile, Subscriber, open_file, read_subscriber
-from otp_service.ownership.subscriber_table import (
+from otp_service.ownership.subscribers.files import LINE_BYTES, Replacement, Runs
+from otp_service.ownership.subscribers.rows import BadRow, CsvFile, Row, RowFile, Subscriber, open_file, read_subscriber
+from otp_service.ownership.subscribers.table import (
     NO_DOCUMENT,
     NO_FIELD,
     PHONE_BYTES,
@@ -34,7 +34,7 @@ from otp_service.ownership.subscriber_table import (
     pack_header,
     pack_record,
 )
-from otp_service.ownership.subscriber_xlsx import XlsxFile
+from otp_service.ownership.subscribers.xlsx import XlsxFile
 
 #: Rows of the largest table: half as many again as Vietnam has SIMs.
 MAX_ROWS: Final = 200_000_000

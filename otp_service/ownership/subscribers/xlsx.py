@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from otp_service.core.errors import ConfigurationError
-from otp_service.ownership.subscriber_rows import Progress, Row, column_names
-from otp_service.ownership.xlsx_package import Handler, Package, local
-from otp_service.ownership.xlsx_values import Styles
+from otp_service.ownership.subscribers.rows import Progress, Row, column_names
+from otp_service.ownership.subscribers.xlsx_package import Handler, Package, local
+from otp_service.ownership.subscribers.xlsx_values import Styles
 
 _MIB: Final = 2**20
 #: What parts may unpack to.  A sheet ends at 1 048 576 rows; one of six texts each is 350 MB of XML.
@@ -45,7 +45,7 @@ _BESIDE: Final = "there is something beside the six columns"
 
 class XlsxFile:
     """
-    A workbook's first sheet; see ``RowFile`` in ``subscriber_rows.py``.
+    A workbook's first sheet; see ``RowFile`` in ``rows.py``.
 
     Raises ConfigurationError when the file is no workbook.
     """

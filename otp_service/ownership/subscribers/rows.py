@@ -1,5 +1,5 @@
 """
-The rows of a table of subscribers as people save it: CSV, or an Excel workbook (``subscriber_xlsx.py``).
+The rows of a table of subscribers as people save it: CSV, or an Excel workbook (``xlsx.py``).
 
 ::
 
@@ -29,7 +29,7 @@ from otp_service.core.citizen_id import MalformedIdNumber, parse_id_number
 from otp_service.core.errors import ConfigurationError, PhoneNotMobile
 from otp_service.core.names import name_key
 from otp_service.core.phone import parse_mobile
-from otp_service.ownership.subscriber_table import STATUSES
+from otp_service.ownership.subscribers.table import STATUSES
 
 COLUMNS: Final = ("phone_number", "id_number", "full_name", "birth_date", "status", "carrier")
 

@@ -18,7 +18,7 @@ from tempfile import TemporaryFile
 from typing import IO, Final, Self
 
 from otp_service.core.errors import ConfigurationError
-from otp_service.ownership.subscriber_table import HEADER_BYTES, RECORD_BYTES, is_table
+from otp_service.ownership.subscribers.table import HEADER_BYTES, RECORD_BYTES, is_table
 
 LINE_BYTES: Final = 5
 #: A record on its way: the phone's digest, the line it came from, the rest.

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Final
 
-from otp_service.ownership.xlsx_package import Element
+from otp_service.ownership.subscribers.xlsx_package import Element
 
 #: Formats that show a day: 14 to 17 and 22 everywhere, the others in East Asian programs.
 _BUILT_IN_DATES: Final = frozenset({*range(14, 18), 22, *range(27, 32), 34, 35, 36, *range(50, 55), 57, 58})
