@@ -107,6 +107,26 @@ class Evidence:
     stale_token: bool = False
 
 
+#: Notes of errors that pass by themselves: the same question may be answered a little later.
+_PASSING: Final = frozenset({
+    "timeout", "connection_lost", "connection_refused", "connect_timeout", "not_connected", "name_not_found",
+    "tls_failed", "throttled", "unavailable", "unauthenticated",
+})
+
+
+def outweighs_mismatch(previous: Evidence) -> bool:
+    """
+    Whether what the previous ID number came to takes back that the current one is not the subscriber's.
+
+    A match does, and so does an error that passes: its answer may have been a match.  What cannot be compared, and a
+    number that the source refuses, takes nothing back: with a made-up previous number a mismatch could otherwise be
+    turned into something milder at will.
+    """
+    if previous.outcome is OwnershipOutcome.ERROR:
+        return previous.stale_token or previous.note in _PASSING
+    return previous.outcome is OwnershipOutcome.MATCH
+
+
 class SimSwapEffect(StrEnum):
     """What it means to a purpose that the SIM was changed lately: it is not asked, told to operations, or refused."""
 

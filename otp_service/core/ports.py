@@ -63,11 +63,12 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """What came back: a status, lower-cased header names, and at most 64 KiB of body."""
+    """What came back: a status, lower-cased header names, at most 64 KiB of body, and whether that was all of it."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -23,6 +24,27 @@ def json_object(body: bytes) -> dict[str, Any]:
         # The caller says what that means, which is counted and logged.
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def json_once(body: bytes) -> object:
+    """
+    Return the JSON of a body in which no member stands twice; None when there is none.
+
+    Of two members of one name readers choose differently (RFC 8259 section 4): an answer that decides about a person
+    must not depend on which.
+    """
+    try:
+        return json.loads(body, object_pairs_hook=_members)
+    except (ValueError, RecursionError):
+        # The caller says what that means, which is counted and logged.
+        return None
+
+
+def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member stands there twice")
+    return members
 
 
 def provider_code(value: object) -> str | None:

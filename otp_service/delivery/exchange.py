@@ -51,7 +51,7 @@ async def exchange(
         ) as answer:
             body = await _read(answer.content)
             headers = {name.lower(): value for name, value in answer.headers.items()}
-            return HttpResponse(answer.status, headers, body)
+            return HttpResponse(answer.status, headers, body[:_MAX_ANSWER], whole=len(body) <= _MAX_ANSWER)
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
         # No connection was made: the other side cannot have it.
         return NoAnswer(_why_not_connected(error))
@@ -75,8 +75,8 @@ def _why_not_connected(error: Exception) -> str:
 
 
 async def _read(content: aiohttp.StreamReader) -> bytes:
-    """Read a body to its end, or as much of it as an answer may have: one read gives what has arrived by then."""
+    """Read a body to its end, or one byte more than an answer may have: one read gives what has arrived by then."""
     body = b""
-    while len(body) < _MAX_ANSWER and (part := await content.read(_MAX_ANSWER - len(body))):
+    while len(body) <= _MAX_ANSWER and (part := await content.read(_MAX_ANSWER + 1 - len(body))):
         body += part
     return body

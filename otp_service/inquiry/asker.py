@@ -161,6 +161,8 @@ class Asker:
         if isinstance(answer, NoAnswer):
             if not answer.maybe_taken:
                 reach.reached, reach.answer_lost = before.reached, before.answer_lost
+        elif not answer.whole:
+            return NoAnswer("answer_too_long", maybe_taken=True)
         elif _refuses(answer.status):
             reach.answer_lost = before.answer_lost
         return answer

@@ -42,10 +42,11 @@ from otp_service.core.evidence import (
     Evidence,
     OwnershipOutcome,
     OwnershipQuestion,
+    outweighs_mismatch,
 )
 from otp_service.core.options import Options
 from otp_service.core.ports import AccessToken, HttpRequest, HttpResponse, NoAnswer
-from otp_service.core.reading import json_object
+from otp_service.core.reading import json_once
 from otp_service.core.retry_after import retry_after_s
 from otp_service.core.source_ports import Conversation
 from otp_service.ownership.oauth2 import ClientCredentials
@@ -180,8 +181,8 @@ class CamaraSource:
         for number, level in zip(question.id_numbers, levels, strict=False):
             answer = yield self._post(self._match_url, self._match_body(question, number), question, token)
             found = self._compared(question, answer, level)
-            if evidence.outcome is _MISMATCH and found.outcome is _NOT_AVAILABLE:
-                break  # a number that nobody can compare does not soften what the current one came to
+            if evidence.outcome is _MISMATCH and not outweighs_mismatch(found):
+                break
             evidence = found
             if evidence.outcome is not _MISMATCH:
                 break
@@ -219,7 +220,7 @@ class CamaraSource:
         """Read the answer to a match request; ``level`` is the assurance of a match."""
         if isinstance(answer, NoAnswer) or answer.status != 200:
             return self._not_compared(question, self._refusal(answer))
-        said = json_object(answer.body)
+        said = _object(answer)
         if _MEMBERS[ComparedField.ID_NUMBER] not in said:
             return self._error("id_not_answered" if said else _UNREADABLE)
         fields = {}
@@ -246,7 +247,7 @@ class CamaraSource:
     def _with_swap(self, evidence: Evidence, answer: HttpResponse | NoAnswer, *, decides: bool) -> Evidence:
         """Add what was answered about a change of the SIM to a match."""
         if isinstance(answer, HttpResponse) and answer.status == 200:
-            swapped = json_object(answer.body).get("swapped")
+            swapped = _object(answer).get("swapped")
             if isinstance(swapped, bool):
                 return replace(evidence, sim_swapped=swapped)
         refusal = self._refusal(answer)
@@ -266,6 +267,12 @@ class CamaraSource:
 
     def _error(self, note: str | None, wait_s: float | None = None, *, stale_token: bool = False) -> Evidence:
         return Evidence(_ERROR, self.name, note=note, retry_after_s=wait_s, stale_token=stale_token)
+
+
+def _object(response: HttpResponse) -> dict[str, Any]:
+    """Return the JSON object of an answer; empty when there is none, or none that everybody reads alike."""
+    found = json_once(response.body)
+    return found if isinstance(found, dict) else {}
 
 
 def _asked(question: OwnershipQuestion) -> list[ComparedField]:
@@ -303,7 +310,7 @@ def _meaning(response: HttpResponse) -> tuple[OwnershipOutcome, str | None]:
 
 def _error_code(response: HttpResponse) -> str:
     """Return the code of CAMARA's ErrorInfo; empty when the body is none, or is one of another status."""
-    said = json_object(response.body)
+    said = _object(response)
     code = said.get("code")
     whole = said.get("status") == response.status and isinstance(said.get("message"), str)
     return code if whole and isinstance(code, str) else ""

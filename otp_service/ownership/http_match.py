@@ -66,7 +66,8 @@ escaped stands in ``core/described/templates.py``.  Personal data in the URL nee
 
 Outcomes: ``match`` and ``mismatch``, which need a path and a value; ``not_available``; ``not_a_subscriber``;
 ``throttled``; ``unauthenticated``, after which another token is fetched; ``error``.  What no rule fits counts by its
-status: 401 is unauthenticated, 429 throttled, 5xx unavailable, and all else ``answer_unknown``: never a match.
+status: 401 is unauthenticated, 403 permission_denied, 429 throttled, 5xx unavailable, and all else
+``answer_unknown``: never a match.  JSON in which a member stands twice is no answer.
 
 A person with a previous ID number whose current one is not the subscriber's is asked about once more.
 Source: the description in the settings, by whoever read the provider's manual.
@@ -82,11 +83,17 @@ from typing import Any, Final
 
 import orjson
 
-from otp_service.core.described.answers import load
-from otp_service.core.evidence import NOT_A_SUBSCRIBER, ComparedField, Evidence, OwnershipOutcome, OwnershipQuestion
+from otp_service.core.evidence import (
+    NOT_A_SUBSCRIBER,
+    ComparedField,
+    Evidence,
+    OwnershipOutcome,
+    OwnershipQuestion,
+    outweighs_mismatch,
+)
 from otp_service.core.names import fold
 from otp_service.core.ports import AccessToken, HttpRequest, HttpResponse, NoAnswer
-from otp_service.core.reading import international, national
+from otp_service.core.reading import international, json_once, national
 from otp_service.core.retry_after import retry_after_s
 from otp_service.core.source_ports import Conversation
 from otp_service.ownership.http_match_description import (
@@ -107,7 +114,10 @@ _NOTES: Final = {
 }
 
 #: What a status means by itself, as a rule would say it.
-_BY_STATUS: Final = {401: (Said.UNAUTHENTICATED, "unauthenticated"), 429: (Said.THROTTLED, "throttled")}
+_BY_STATUS: Final = {
+    401: (Said.UNAUTHENTICATED, "unauthenticated"), 403: (Said.ERROR, "permission_denied"),
+    429: (Said.THROTTLED, "throttled"),
+}
 _UNAVAILABLE: Final = (Said.ERROR, "unavailable")
 _UNKNOWN: Final = (Said.ERROR, "answer_unknown")
 
@@ -185,9 +195,7 @@ class HttpMatchSource:
         previous = yield from self._ask(question, numbers[1], token)
         if previous.outcome is OwnershipOutcome.MATCH:
             return replace(previous, assurance=self._described.previous_assurance, note=PREVIOUS_ID_NUMBER)
-        # A second answer that was lost may have been a match.  One that has nothing to compare takes nothing back:
-        # else a made-up previous number would turn a mismatch into something milder.
-        return previous if previous.outcome is OwnershipOutcome.ERROR else evidence
+        return previous if outweighs_mismatch(previous) else evidence
 
     # -- one request -------------------------------------------------------------------------------------------
 
@@ -239,7 +247,7 @@ class HttpMatchSource:
     # -- reading an answer -------------------------------------------------------------------------------------
 
     def _read(self, response: HttpResponse, values: Mapping[str, str]) -> Evidence:
-        answer = load(response.body)
+        answer = json_once(response.body)
         for rule in self._described.rules:
             if rule.fits(response, answer):
                 return self._by_rule(rule, response, answer, values)

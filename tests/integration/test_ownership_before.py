@@ -88,6 +88,15 @@ async def test_all_refusals_look_the_same(engine: Engine) -> None:
     }
 
 
+@pytest.mark.parametrize("outcome", [MISMATCH, NOT_AVAILABLE])
+async def test_what_a_day_has_left_says_nothing(engine: Engine, outcome: OwnershipOutcome) -> None:
+    """An unknown subscriber uses the day's checks up as a mismatch does: the sixth asks nobody (Invariant 9)."""
+    engine.source.outcome = outcome
+    for at in range(6):
+        await start(engine, f"+8490000000{at}")
+    assert 5 == len(engine.source.asked)
+
+
 async def test_an_answer_that_comes_later_sends_the_code_then(engine: Engine) -> None:
     """With the source down the start waits without a code; when the source is back the worker sends it."""
     engine.source.outcome = ERROR

@@ -298,6 +298,8 @@ def test_what_was_not_asked_is_not_read() -> None:
     ("answer_unreadable", b'{"idDocumentMatch":["true"]}'), ("answer_unreadable", b'{"idDocumentMatch":{"true":1}}'),
     ("answer_unreadable", b'{"idDocumentMatch":true}'), ("answer_unreadable", b'{"idDocumentMatch":false}'),
     ("answer_unreadable", b'{"idDocumentMatch":"true","birthdateMatch":true}'),
+    ("answer_unreadable", b'{"idDocumentMatch":"false","idDocumentMatch":"true"}'),
+    ("answer_unreadable", b'{"idDocumentMatch":"true","idDocumentMatch":"true"}'),
     ("answer_unreadable", b'{"idDocumentMatch":""}'), ("answer_unreadable", b"\xff\xfe"),
     ("answer_unreadable", b'{"idDocumentMatch":"true","nameMatch":"maybe"}'),
     ("answer_unreadable", b'{"idDocumentMatch":"true","nameMatch":null}'),
@@ -351,12 +353,14 @@ def test_the_previous_number_is_asked_about_after_a_refused_mismatch_too() -> No
     (error("unavailable"), refused(503, "UNAVAILABLE")),
     (error("unauthenticated", stale_token=True), refused(401, "UNAUTHENTICATED")),
     (error("timeout"), NoAnswer("timeout")),
-    (error("answer_unreadable"), HttpResponse(200, {}, b"<html>")),
+    # What the source refuses or garbles may be the made-up number's doing.
+    (Evidence(MISMATCH, "camara", "operator_match", fields={ID: MISMATCH}), HttpResponse(200, {}, b"<html>")),
+    (Evidence(MISMATCH, "camara", "operator_match", fields={ID: MISMATCH}), refused(400, "INVALID_ARGUMENT")),
 ])
-def test_a_mismatch_is_softened_by_a_match_alone(
+def test_a_mismatch_stands_against_all_but_a_match_and_an_outage(
     expected: Evidence, answer: HttpResponse | NoAnswer,
 ) -> None:
-    """A previous number that cannot be compared leaves the mismatch; without an answer nobody knows yet."""
+    """A previous number that is not or cannot be compared leaves the mismatch; in an outage nobody knows yet."""
     assert expected == learnt(WITH_PREVIOUS, matched("false"), answer)
 
 

@@ -14,6 +14,7 @@ from otp_service.core.evidence import (
     OwnershipOutcome,
     OwnershipQuestion,
     judged,
+    outweighs_mismatch,
     strong_enough,
 )
 
@@ -66,6 +67,17 @@ def test_the_levels_are_ordered() -> None:
         assert not strong_enough(weaker, stronger)
     order = [ASSURANCE_LEVELS.index(name) for name in ("operator_match", "subscriber_table", "attested_reply")]
     assert sorted(order) == order
+
+
+@pytest.mark.parametrize(("outcome", "note", "outweighs"), [
+    (MATCH, "previous_id_number", True), (MISMATCH, None, False), (NOT_AVAILABLE, "no_document", False),
+    (ERROR, "timeout", True), (ERROR, "throttled", True), (ERROR, "request_refused", False),
+    (ERROR, "answer_unreadable", False), (ERROR, None, False),
+])
+def test_what_a_previous_number_takes_back(outcome: OwnershipOutcome, note: str | None, outweighs: bool) -> None:
+    """A mismatch of the current number yields to a match and to an outage, not to what can be brought about at will."""
+    assert outweighs is outweighs_mismatch(Evidence(outcome, "camara", note=note))
+    assert outweighs_mismatch(Evidence(ERROR, "camara", note="odd", stale_token=True))
 
 
 @pytest.mark.parametrize("assurance", [None, "", "certain"])

@@ -298,12 +298,12 @@ class TestAnswer:
 
         for body in (b"", b" \n", b"{}", b"[]"):
             assert NOT_AVAILABLE is told(source, answer(body, 404)).outcome
-        for body in (b"<html>", b'{"match"', b"\xff"):
+        for body in (b"<html>", b'{"match"', b"\xff", b'{"a": 1, "a": 2}'):
             assert (ERROR, "answer_unknown") == noted(told(source, answer(body, 404)))
 
     @pytest.mark.parametrize(("status", "note"), [
         (200, "answer_unknown"), (204, "answer_unknown"), (301, "answer_unknown"), (302, "answer_unknown"),
-        (400, "answer_unknown"), (401, "unauthenticated"), (403, "answer_unknown"), (404, "answer_unknown"),
+        (400, "answer_unknown"), (401, "unauthenticated"), (403, "permission_denied"), (404, "answer_unknown"),
         (429, "throttled"), (500, "unavailable"), (503, "unavailable"), (599, "unavailable"), (600, "answer_unknown"),
     ])
     def test_what_no_rule_takes_counts_by_its_status(self, status: int, note: str) -> None:

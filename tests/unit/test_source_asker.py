@@ -269,18 +269,22 @@ async def test_redirects_are_not_followed(house: House, provider: Provider) -> N
 
 
 async def test_of_a_long_answer_64_kib_are_read(house: House, provider: Provider) -> None:
-    """No answer is read to an end that does not come."""
-    provider.answer = lambda _: web.Response(body=b"x" * 1_000_000)
-    seen = []
+    """No answer is read to an end that does not come, and one that is not whole is none (Invariant 8)."""
+    body = b"x" * 65_536
+    provider.answer = lambda _: web.Response(body=body)
+    seen: list[HttpResponse | NoAnswer] = []
 
     def talk(url: str, _: str) -> Talk:
-        answer = yield HttpRequest("GET", url)
-        assert isinstance(answer, HttpResponse)
-        seen.append(len(answer.body))
+        seen.append((yield HttpRequest("GET", url)))
         return GOOD
 
     await house.ask(Wire(provider.url, talk))
-    assert [65_536] == seen
+    body += b"x"
+    await house.ask(Wire(provider.url, talk))
+    whole, cut_off = seen
+    assert isinstance(whole, HttpResponse)
+    assert (65_536, True) == (len(whole.body), whole.whole)
+    assert NoAnswer("answer_too_long", maybe_taken=True) == cut_off
 
 
 # -- what is no answer --------------------------------------------------------------------------------------------

@@ -22,8 +22,9 @@ if attested and v then
   if kept or seen(P, ARGV[9]) then return {'replay', now, record(P, id)} end
 end
 
--- A question that was not answered is given back, also when the verification ended meanwhile.
-if v and not attested and v.w ~= 'm' and v.w ~= 'x' and (outcome == 'n' or outcome == 'e') then
+-- A question that was not answered is given back, also when the verification ended meanwhile.  Where it is asked before
+-- the code, "unknown" stays spent as a mismatch does: nobody is to tell the two by what a day has left.
+if v and not attested and not (v.bf and outcome == 'n') and v.w ~= 'm' and v.w ~= 'x' and (outcome == 'n' or outcome == 'e') then
   redis.call('HDEL', P .. 'p:' .. v.h, 'o:' .. id)
   for at = 3, #KEYS do redis.call('ZREM', KEYS[at], id) end
 end
