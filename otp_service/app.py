@@ -37,6 +37,7 @@ from otp_service.delivery.tokens import Tokens
 from otp_service.inquiry.asker import Asker
 from otp_service.inquiry.chain import Chain
 from otp_service.inquiry.health import SourceShares
+from otp_service.inquiry.problems import Problems
 from otp_service.inquiry.sources import AskedSource
 from otp_service.key_file import KeyFile
 from otp_service.process import begin_work, listen, running, signalled
@@ -181,7 +182,8 @@ async def _inquiring(
         shares = SourceShares(store, routes.names, metrics)
         if serves:
             stop = asyncio.Event()
-            stack.push_async_callback(_ended, stop, asyncio.create_task(shares.run(stop)))
+            for watch in (shares.run(stop), Problems(sources).run(stop)):
+                stack.push_async_callback(_ended, stop, asyncio.create_task(watch))
 
         def shard_of(reference: str) -> int | None:
             return keys.secrets.ring.parse_id(reference)  # the ring of that moment: keys rotate

@@ -246,7 +246,9 @@ def _traced(question: OwnershipQuestion, tell: Tell) -> aiohttp.TraceConfig:
         tell("answer", f"{params.response.status} ({_ms(context)})")
 
     async def failed(_: object, context: SimpleNamespace, params: aiohttp.TraceRequestExceptionParams) -> None:
-        tell("answer", f"none: {type(params.exception).__name__} ({_ms(context)})")
+        cut_off = isinstance(params.exception, asyncio.CancelledError | TimeoutError)
+        why = "time is up" if cut_off else type(params.exception).__name__
+        tell("answer", f"none: {why} ({_ms(context)})")
 
     trace.on_request_start.append(start)
     trace.on_request_end.append(end)
@@ -270,6 +272,8 @@ def request_line(method: str, url: URL, question: OwnershipQuestion) -> str:
 def _said(evidence: Evidence) -> str:
     """Write evidence: outcome, assurance, note, what each field came to, and what else it says."""
     said = [evidence.outcome.value, *(one for one in (evidence.assurance, evidence.note) if one)]
+    if evidence.provider_code:
+        said.append(f"it said {evidence.provider_code}")
     said += [f"{field.value} {outcome.value}" for field, outcome in evidence.fields.items()]
     if evidence.sim_swapped is not None:
         said.append(f"SIM changed lately: {'yes' if evidence.sim_swapped else 'no'}")

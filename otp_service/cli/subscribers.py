@@ -42,11 +42,12 @@ def import_(
     from otp_service.cli.import_progress import watcher_on_stderr
     from otp_service.ownership.subscribers.importing import check_subscribers, import_subscribers
 
-    target = None
+    target, before = None, None
     try:
         if not check:
             settings = read_settings(config)
             target, key = table or _default(settings), _key(settings)
+            before = _rows(target, key)
         with watcher_on_stderr() as watcher:
             if target is None:
                 tally = check_subscribers(file, watcher)
@@ -63,7 +64,8 @@ def import_(
     if target is None:
         print(f"{file}: {tally.rows} rows, all of them good")
     else:
-        print(f"{target}: {tally.rows} rows, {_size(target)}")
+        instead = "" if before is None else f", instead of {before}"
+        print(f"{target}: {tally.rows} rows{instead}, {_size(target)}")
 
 
 @subscribers_app.command("show")
@@ -85,6 +87,16 @@ def show(table: TablePath = None, config: ConfigDir = None) -> None:
     print(f"rows      {len(found)}")
     print(f"imported  {datetime.fromtimestamp(found.made_at, UTC):%Y-%m-%dT%H:%M:%SZ}")
     print(f"size      {_size(path)}")
+
+
+def _rows(target: Path, key: bytes) -> int | None:
+    """Return how many rows the table in force has; None where there is none that can be read."""
+    from otp_service.ownership.subscribers.table import open_table
+
+    try:
+        return len(open_table(target, key))
+    except ConfigurationError:  # the import itself says what is wrong with it, where that matters
+        return None
 
 
 def _default(settings: Settings) -> Path:

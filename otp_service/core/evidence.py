@@ -95,6 +95,7 @@ class Evidence:
         sim_swapped: whether the SIM was changed lately; None when that was not asked or is not known.
         retry_after_s: how long the source wants to be left alone.
         stale_token: the source's access token was not taken: fetch another and ask once more.
+        provider_code: HTTP status and code of a refusal, for the log; at most 64 characters, never a sentence.
     """
 
     outcome: OwnershipOutcome
@@ -105,6 +106,7 @@ class Evidence:
     sim_swapped: bool | None = None
     retry_after_s: float | None = None
     stale_token: bool = False
+    provider_code: str | None = field(default=None, compare=False)
 
 
 #: Notes of errors that pass by themselves: the same question may be answered a little later.

@@ -8,6 +8,7 @@ from typing import Any
 
 from otp_service.core.errors import StoreUnavailable
 from otp_service.core.keyring import SHARDS
+from otp_service.core.verification import REASON_CODES, STATUS_CODES
 from otp_service.delivery.pacing import pause
 from otp_service.storage.store import Store
 from otp_service.telemetry.logs import get_logger
@@ -69,7 +70,10 @@ class DeadlineWorker:
         for _, ended in expired:
             for verification_id, purpose, status, reason, age_ms in ended:
                 self._ended(purpose, status, reason, age_ms)
-                _log.info("ended", verification_id=verification_id, purpose=purpose, status=status, age_ms=age_ms)
+                _log.info(
+                    "ended", verification_id=verification_id, purpose=purpose, status=STATUS_CODES[status].value,
+                    reason=REASON_CODES[reason].value if reason else None, age_ms=age_ms,
+                )
         room = (_ASKS_IN_HAND - len(self._asks)) // SHARDS
         if room > 0:
             await asyncio.gather(*(self._ask_due(shard, room) for shard in range(SHARDS)))

@@ -19,6 +19,7 @@ import aiohttp
 from otp_service.core.errors import StoreUnavailable
 from otp_service.core.evidence import ASSURANCE_LEVELS, Evidence, OwnershipOutcome, OwnershipQuestion
 from otp_service.core.ports import HttpRequest, HttpResponse, NoAnswer, TokenFetcher
+from otp_service.core.reading import provider_code
 from otp_service.core.source_ports import Conversation, HttpSource, OwnershipSource
 from otp_service.delivery.exchange import Peer, exchange
 from otp_service.delivery.tokens import Token, Tokens
@@ -192,7 +193,10 @@ def _checked(found: Any) -> Evidence:
     note = found.note
     if note is not None and not (isinstance(note, str) and _NOTE.fullmatch(note)):
         note = "unnamed"
-    return replace(found, assurance=assurance, note=note, retry_after_s=_rest_s(found.retry_after_s))
+    return replace(
+        found, assurance=assurance, note=note, retry_after_s=_rest_s(found.retry_after_s),
+        provider_code=provider_code(found.provider_code),
+    )
 
 
 def _rest_s(said: object) -> float | None:

@@ -157,6 +157,10 @@ class Chain:
             return Evidence(OwnershipOutcome.ERROR, source.name, note="store")
         if held_back:
             self._metrics.source_skip(source.name, held_back.reason)
+            _log.info(
+                "source skipped", source=source.name, reason=held_back.reason,
+                verification_id=inquiry.question.reference,
+            )
             inquiry.failed(Evidence(OwnershipOutcome.ERROR, source.name, note=held_back.reason), held_back.wait_s)
             return None
         inquiry.asked += 1
@@ -185,7 +189,8 @@ class Chain:
         if evidence.outcome is OwnershipOutcome.ERROR:
             _log.info(
                 "source did not answer", source=source.name, note=evidence.note,
-                verification_id=inquiry.question.reference, retry_after_s=evidence.retry_after_s,
+                provider_code=evidence.provider_code, verification_id=inquiry.question.reference,
+                retry_after_s=evidence.retry_after_s,
             )
             inquiry.failed(evidence, evidence.retry_after_s or 0.0)
             return None

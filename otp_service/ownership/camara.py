@@ -253,7 +253,8 @@ class CamaraSource:
         refusal = self._refusal(answer)
         if refusal.outcome is _NOT_AVAILABLE or not decides:
             return replace(evidence, note="sim_swap_not_known")
-        return self._error("sim_swap_failed", refusal.retry_after_s, stale_token=refusal.stale_token)
+        failed = self._error("sim_swap_failed", refusal.retry_after_s, stale_token=refusal.stale_token)
+        return replace(failed, provider_code=refusal.provider_code)
 
     def _refusal(self, answer: HttpResponse | NoAnswer) -> Evidence:
         """Return what it means that there is no answer, or one that is not 200."""
@@ -263,7 +264,10 @@ class CamaraSource:
         if outcome is not _ERROR:
             return Evidence(outcome, self.name, self.assurance if outcome is _MISMATCH else None, note)
         wait = retry_after_s(answer.headers, self._clock()) if note in {_THROTTLED, _UNAVAILABLE} else None
-        return self._error(note, wait, stale_token=note == _UNAUTHENTICATED)
+        return replace(
+            self._error(note, wait, stale_token=note == _UNAUTHENTICATED),
+            provider_code=f"{answer.status} {_error_code(answer)}".strip(),
+        )
 
     def _error(self, note: str | None, wait_s: float | None = None, *, stale_token: bool = False) -> Evidence:
         return Evidence(_ERROR, self.name, note=note, retry_after_s=wait_s, stale_token=stale_token)

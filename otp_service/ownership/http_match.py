@@ -277,6 +277,7 @@ class HttpMatchSource:
             self._error(note),
             retry_after_s=retry_after_s(response.headers, self._clock()) if waits else None,
             stale_token=said is Said.UNAUTHENTICATED and self._described.credentials is not None,
+            provider_code=str(response.status),
         )
 
     def _error(self, note: str | None) -> Evidence:

@@ -96,7 +96,10 @@ class TttbSource:
     @property
     def problem(self) -> str | None:
         """Why the file that stands there now is not the table in force; None when all is well."""
-        return self._held.problem if isinstance(self._held, TableFile) else None
+        if not isinstance(self._held, TableFile):
+            return None
+        self._held.current()
+        return self._held.problem
 
     def __len__(self) -> int:
         return len(self._current())

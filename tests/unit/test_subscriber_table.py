@@ -144,6 +144,16 @@ def test_a_changed_header_is_refused(tmp_path: Path, at: int) -> None:
     assert "another key file, or is damaged" in refusal(path)
 
 
+@pytest.mark.parametrize("rows", [2, 3, 9])
+def test_records_out_of_order_are_refused(tmp_path: Path, rows: int) -> None:
+    """A table whose records were written over, header and length left alone, would know nobody: it is refused."""
+    path = make(tmp_path, *(ROW.replace("0900000001", f"090000000{at}") for at in range(rows)))
+    data = path.read_bytes()
+    records = [data[at:at + RECORD_BYTES] for at in range(HEADER_BYTES, len(data), RECORD_BYTES)]
+    path.write_bytes(data[:HEADER_BYTES] + b"".join(reversed(records)))
+    assert f"{path}: is damaged: its records are out of order; import it again" == refusal(path)
+
+
 @pytest.mark.parametrize("change", [-49, -1, 1, 49])
 def test_a_table_of_another_length_is_refused(tmp_path: Path, change: int) -> None:
     """One that was cut off while it was copied does not answer for those it lost."""

@@ -367,15 +367,20 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     assert f"{path}: cannot be read: No such file or directory" == refusal(path)
 
 
-@pytest.mark.parametrize("header", [
-    "", "phone_number,id_number,full_name,birth_date,status", HEADER.replace(",", "|"), f"{HEADER},note",
-    f"{HEADER},status", HEADER.replace("status", "carrier"),
+@pytest.mark.parametrize(("header", "told"), [
+    ("", ""), (HEADER.replace(",", "|"), ""),
+    ("phone_number,id_number,full_name,birth_date,status", "; carrier is missing"),
+    ("phone_number,id_number,status,carrier", "; full_name, birth_date are missing"),
+    (f"{HEADER},note", "; column 7 is none of them, or stands there twice"),
+    (f"{HEADER},status", "; column 7 is none of them, or stands there twice"),
+    (HEADER.replace("status", "carrier"), "; status is missing; column 6 is none of them, or stands there twice"),
+    (HEADER.replace("status", "0900000001"), "; status is missing; column 5 is none of them, or stands there twice"),
 ])
-def test_another_header_is_refused(tmp_path: Path, header: str) -> None:
-    """The six columns are told."""
+def test_another_header_is_refused(tmp_path: Path, header: str, told: str) -> None:
+    """The six columns are told, which are missing, and where others stand: what those hold is nobody's business."""
     path = write(tmp_path, header=header)
 
-    assert f"{path}: the first line must be {HEADER}" == refusal(path)
+    assert f"{path}: the first line must be {HEADER}{told}" == refusal(path)
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:

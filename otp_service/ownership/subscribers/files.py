@@ -97,7 +97,9 @@ class Replacement:
 
     def __enter__(self) -> Self:
         if self._target.exists() and not is_table(self._target):
-            raise ConfigurationError(f"{self._target}: is no table of subscribers, and is not overwritten")
+            raise ConfigurationError(
+                f"{self._target}: is no table of subscribers, and is not overwritten; if it was one, move it away",
+            )
         self._target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self._file = os.fdopen(handle, "wb", _BUFFER)

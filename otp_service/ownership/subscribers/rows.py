@@ -174,7 +174,14 @@ def column_names(path: Path, names: Sequence[str]) -> list[str]:
     """
     found = [_BLANKS.sub("_", name.strip().lower()) for name in names]
     if sorted(found) != sorted(COLUMNS):
-        raise ConfigurationError(f"{path}: {_HEADER}")
+        missing = [name for name in COLUMNS if name not in found]
+        # What is too much is told by its place: the first line may be somebody's data.
+        odd = [str(at) for at, name in enumerate(found, start=1) if name not in COLUMNS or name in found[:at - 1]]
+        told = [_HEADER]
+        if len(missing) < len(COLUMNS):  # else it is no header at all
+            told += [f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"] if missing else []
+            told += [f"column {', '.join(odd)} is none of them, or stands there twice"] if odd else []
+        raise ConfigurationError(f"{path}: {'; '.join(told)}")
     return found
 
 

@@ -30,6 +30,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 from stat import S_ISREG
 from typing import Final
@@ -58,6 +59,9 @@ HEADER_BYTES: Final = _HEAD.size + _CHECK_BYTES
 
 #: Seconds between two looks at whether the file was replaced.
 LOOK_EVERY_S: Final = 1.0
+
+#: Records that are looked at when a table is opened.
+_LOOKED_AT: Final = 256
 
 _HOW: Final = "otp-service subscribers import FILE makes one"
 
@@ -243,7 +247,25 @@ def _open(path: Path, key: bytes) -> tuple[SubscriberTable, _Stamp]:
     wanted = HEADER_BYTES + rows * RECORD_BYTES
     if status.st_size != wanted:
         raise ConfigurationError(f"{path}: is damaged: {status.st_size} bytes instead of {wanted}; import it again")
-    return SubscriberTable(digests, records, rows, made_at=made_at), records.stamp
+    table = SubscriberTable(digests, records, rows, made_at=made_at)
+    if not _sorted(table):
+        raise ConfigurationError(f"{path}: is damaged: its records are out of order; import it again")
+    return table, records.stamp
+
+
+def _sorted(table: SubscriberTable) -> bool:
+    """
+    Whether records from all over a table are in order.
+
+    Looked for in one that is not, nobody would be found, and everybody would count as unknown.
+    """
+    last = len(table) - 1
+    looked_at = sorted({last * step // _LOOKED_AT for step in range(_LOOKED_AT + 1)}) if last > 0 else []
+    try:
+        phones = [table[index] for index in looked_at]
+    except TableDamaged:
+        return False
+    return all(one < two for one, two in pairwise(phones))
 
 
 def _read_header(path: Path, header: bytes, key: bytes) -> tuple[Digests, int, int]:
