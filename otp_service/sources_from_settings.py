@@ -13,11 +13,12 @@ from otp_service.core.evidence import ASSURANCE_LEVELS, SimSwapEffect, strong_en
 from otp_service.core.routing import Route
 from otp_service.core.verification import Purpose
 from otp_service.inquiry.sources import AskedSource, Budget
+from otp_service.ownership.tttb import MADE_UP
 from otp_service.settings import Settings
 from otp_service.settings.routing import RESERVED
 
 #: Inside the configuration folder; everything in it is made up.
-SAMPLE: Final = ("sample", "subscribers.csv")
+SAMPLE: Final = MADE_UP
 
 _BOOLEANS: Final = ("real", "repeatable", "knows_swaps")
 
@@ -73,7 +74,7 @@ def refuse_real(sources: Iterable[AskedSource]) -> None:
     """Raise ConfigurationError when a source reaches a real register: the demo's key is known to everybody."""
     if real := [source.name for source in sources if source.traits.real]:
         raise ConfigurationError(
-            f"the demo refuses sources that reach real registers: {plugins.listed(real)} (ownership.sources)",
+            f"the demo refuses sources that know real people: {plugins.listed(real)} (ownership.sources)",
         )
 
 

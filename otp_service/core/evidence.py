@@ -66,6 +66,7 @@ class OwnershipQuestion:
         test: asked by a test key: no source that reaches a real register is asked.
         sim_swap_max_age_h: ask whether the SIM was changed within so many hours; None does not ask.
         sim_swap_decides: without an answer to that there is no evidence; otherwise it is good to know.
+        min_assurance: the weakest level that is of use to whoever asks; None for any.
         consent: version of the notice that the person agreed to, for sources that want a reference to it.
     """
 
@@ -78,6 +79,7 @@ class OwnershipQuestion:
     test: bool = False
     sim_swap_max_age_h: int | None = None
     sim_swap_decides: bool = False
+    min_assurance: str | None = None
     consent: str | None = None
 
 

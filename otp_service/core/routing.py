@@ -69,6 +69,11 @@ class RouteBook:
         """The names, where these are gateways' routes."""
         return self.names
 
+    def ranks(self, carrier: Carrier | None, purpose: str) -> dict[str, int]:
+        """Return everybody's tier in the route, 0 for the best; who fails may stand further behind in an order."""
+        route = next(route for route in self._routes if route.serves(carrier, purpose))
+        return {name: rank for rank, tier in enumerate(route.tiers) for name in tier}
+
     def order(
         self, carrier: Carrier | None, purpose: str, shares: Mapping[str, int], reference: str,
     ) -> tuple[str, ...]:

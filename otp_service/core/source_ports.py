@@ -81,7 +81,8 @@ class SourceTraits:
     What a source says of itself by attributes of these names; the defaults hold for what it does not say.
 
     Attributes:
-        real: it reaches a real register outside this service: test keys and the demo do not ask it.
+        real: it reaches a real register outside this service, or knows real people: test keys and the demo do not ask
+            it.
         repeatable: asking again does no harm.  False: after an answer that was lost it is not asked a second time
             about one verification.
         knows_swaps: it can say whether the SIM was changed lately.

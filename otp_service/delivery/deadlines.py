@@ -17,7 +17,8 @@ from otp_service.telemetry.metrics import Metrics
 _EVERY_S = 0.5
 _MEASURE_EVERY = 4
 _MOST = 200
-_ASKS_IN_HAND = 64
+#: Above what one source may have in hand (``inquiry/sources.py``), so that one that hangs leaves hands to others.
+_ASKS_IN_HAND = 1024
 
 _log = get_logger()
 

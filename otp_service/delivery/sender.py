@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import cast
 
 import aiohttp
@@ -24,7 +22,7 @@ from otp_service.core.ports import (
 from otp_service.delivery.accounts import Account
 from otp_service.delivery.exchange import Peer, exchange
 from otp_service.delivery.tokens import Token, Tokens
-from otp_service.telemetry.logs import get_logger
+from otp_service.telemetry.logs import get_logger, where
 from otp_service.telemetry.metrics import Metrics
 
 #: How much of an attempt's time may pass before there is a token.
@@ -67,7 +65,7 @@ class Sender:
         except StoreUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - an adapter's defect must not stop the queue; its text may hold codes
-            _log.error("adapter failed", gateway=account.name, error=type(error).__name__, where=_where(error))
+            _log.error("adapter failed", gateway=account.name, error=type(error).__name__, where=where(error))
             outcome = SendOutcome(SendResult.UNKNOWN, provider_code="adapter_error", maybe_sent=True)
         self._metrics.send(account.name, outcome.result)
         self._metrics.send_latency(account.name, loop.time() - began)
@@ -123,8 +121,3 @@ def _unanswered(answer: NoAnswer) -> SendOutcome:
         return SendOutcome(SendResult.TEMPORARY, provider_code=answer.code)
     return SendOutcome(SendResult.UNKNOWN, provider_code=answer.code, maybe_sent=True, lost=answer.lost)
 
-
-def _where(error: Exception) -> str:
-    """Return file and line of what raised, without its text."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

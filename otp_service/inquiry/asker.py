@@ -24,7 +24,7 @@ from otp_service.core.source_ports import Conversation, HttpSource, OwnershipSou
 from otp_service.delivery.exchange import Peer, exchange
 from otp_service.delivery.tokens import Token, Tokens
 from otp_service.inquiry.sources import AskedSource
-from otp_service.telemetry.logs import get_logger
+from otp_service.telemetry.logs import get_logger, where
 from otp_service.telemetry.metrics import Metrics
 
 _MOST_REQUESTS: Final = 8
@@ -210,7 +210,7 @@ def _error(note: str) -> Evidence:
 
 
 def _failed(source: AskedSource, error: BaseException) -> Evidence:
-    _log.warning("ownership source failed", source=source.name, error=type(error).__name__)
+    _log.warning("ownership source failed", source=source.name, error=type(error).__name__, where=where(error))
     return _error("exception")
 
 

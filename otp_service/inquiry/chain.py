@@ -9,6 +9,11 @@ Asks one source after the other until one knows.
 
 Nobody knows the number only when everyone who might has said so: where one of them failed or could not be asked, the
 chain's answer is an error, and the question is asked again later.
+
+The tiers of a route are the better word first.  While somebody of a better tier has failed, or has not been asked yet
+because its share is low, a worse one's word is no refusal: only a match counts, and only one that leaves nothing of
+what the purpose wants to the better one.  So an outage neither turns citizens away on an old table's word, nor lets
+anybody past a question that only the better one can answer.
 """
 
 from __future__ import annotations
@@ -20,7 +25,13 @@ from secrets import token_hex
 from typing import Final
 
 from otp_service.core.errors import ConfigurationError, StoreUnavailable
-from otp_service.core.evidence import NOT_A_SUBSCRIBER, Evidence, OwnershipOutcome, OwnershipQuestion
+from otp_service.core.evidence import (
+    NOT_A_SUBSCRIBER,
+    Evidence,
+    OwnershipOutcome,
+    OwnershipQuestion,
+    strong_enough,
+)
 from otp_service.core.phone import carrier_hint
 from otp_service.core.routing import RouteBook
 from otp_service.inquiry.asker import Asker, Reach
@@ -32,6 +43,11 @@ from otp_service.telemetry.metrics import Metrics
 
 #: With less time left nobody is asked any more.
 _LEAST_S: Final = 0.05
+_NO_STORE: Final = "store"
+#: When a source that has its hands full may be asked again, in seconds.
+_BUSY_S: Final = 1.0
+#: Why a source is not asked, where that is meant to be: what the next one says stands.
+_ON_PURPOSE: Final = frozenset({"over_budget", "asked_before"})
 
 _log = get_logger()
 
@@ -56,6 +72,10 @@ class _Inquiry:
     waits_s: list[float] = field(default_factory=list)
     #: The last that does not know the number.
     stranger: Evidence | None = None
+    #: The tiers of those that might know better than the rest and have not answered: not asked yet, or failed.
+    silent: dict[str, int] = field(default_factory=dict)
+    #: What the best of those that answered says while a better one is silent.
+    held: tuple[int, Evidence] | None = None
 
     @property
     def left_s(self) -> float:
@@ -66,6 +86,25 @@ class _Inquiry:
         self.error = self.error or evidence
         if wait_s is not None:
             self.waits_s.append(wait_s)
+
+    def counts(self, rank: int, evidence: Evidence) -> bool:
+        """Whether an answer stands though somebody may know better."""
+        if all(rank <= other for other in self.silent.values()):
+            return True
+        question = self.question
+        return (
+            evidence.outcome is OwnershipOutcome.MATCH and strong_enough(evidence.assurance, question.min_assurance)
+            and not (question.sim_swap_decides and evidence.sim_swapped is None)
+        )
+
+    def hold(self, rank: int, evidence: Evidence) -> None:
+        """Keep an answer for when everybody better has spoken."""
+        if self.held is None or rank < self.held[0]:
+            self.held = rank, evidence
+
+    def released(self) -> Evidence | None:
+        """Return the answer that was held, when nobody better is silent any more."""
+        return self.held[1] if self.held is not None and self.counts(*self.held) else None
 
     def nothing_learnt(self) -> Evidence | None:
         """Return what to say when nobody has answered; None when nobody might have."""
@@ -114,12 +153,13 @@ class Chain:
         """
         Ask until one knows, within ``deadline_s``.  Never raises for what a source, the network or the store does.
 
-        Notes of our own: ``resting``, ``over_budget``, ``asked_before``, ``no_time``, ``no_question_left``, ``store``,
-        ``test_key``, and those of :meth:`Asker.ask`.  ``retry_after_s`` says when the first of those that failed may be
-        asked again.
+        Notes of our own: ``resting``, ``busy``, ``over_budget``, ``asked_before``, ``no_time``, ``no_question_left``,
+        ``store``, ``test_key``, and those of :meth:`Asker.ask`.  ``retry_after_s`` says when the first of those that
+        failed may be asked again.
         """
         inquiry = _Inquiry(question, asyncio.get_running_loop().time() + deadline_s)
-        order = self._order(question)
+        order, ranks = self._order(question), self._ranks(question)
+        inquiry.silent = {source.name: ranks.get(source.name, 0) for source in order}
         for source in order:
             if inquiry.asked == self._most_asks:
                 # It might have known: what the others do not know is not unknown for that.
@@ -127,10 +167,19 @@ class Chain:
                 inquiry.failed(Evidence(OwnershipOutcome.ERROR, source.name, note="no_question_left"), None)
                 break
             answer = await self._try(source, inquiry)
-            if answer is not None:
+            if answer is None:
+                continue
+            rank = ranks.get(source.name, 0)
+            if answer.note == _NO_STORE or inquiry.counts(rank, answer):
                 return answer
+            inquiry.hold(rank, answer)
+        if (held := inquiry.released()) is not None:
+            return held
         nothing = inquiry.nothing_learnt()
         return nothing or Evidence(OwnershipOutcome.NOT_AVAILABLE, "", note="test_key")
+
+    def _ranks(self, question: OwnershipQuestion) -> dict[str, int]:
+        return self._routes.ranks(carrier_hint(question.phone_number), question.purpose)
 
     def _order(self, question: OwnershipQuestion) -> Sequence[AskedSource]:
         """Return whom to ask, in order; test keys ask nobody who reaches a real register."""
@@ -154,7 +203,7 @@ class Chain:
                 held_back = self._held_back(source, inquiry) or (spending and await self._spend(spending))
         except (StoreUnavailable, TimeoutError):
             # Nothing could be settled either.
-            return Evidence(OwnershipOutcome.ERROR, source.name, note="store")
+            return Evidence(OwnershipOutcome.ERROR, source.name, note=_NO_STORE)
         if held_back:
             self._metrics.source_skip(source.name, held_back.reason)
             _log.info(
@@ -162,10 +211,16 @@ class Chain:
                 verification_id=inquiry.question.reference,
             )
             inquiry.failed(Evidence(OwnershipOutcome.ERROR, source.name, note=held_back.reason), held_back.wait_s)
+            if held_back.reason in _ON_PURPOSE:
+                inquiry.silent.pop(source.name)
             return None
         inquiry.asked += 1
         reach = Reach()
-        evidence = await self._asker.ask(source, inquiry.question, within_s=inquiry.left_s, reach=reach)
+        source.in_hand += 1
+        try:
+            evidence = await self._asker.ask(source, inquiry.question, within_s=inquiry.left_s, reach=reach)
+        finally:
+            source.in_hand -= 1
         self._shares.heard(source.name, evidence)
         if spending is not None:
             await self._settle_spending(spending, evidence, reach)
@@ -175,6 +230,8 @@ class Chain:
         """Say why a source is not asked now, as far as this process knows."""
         if rests_s := self._shares.rests_s(source.name):
             return _HeldBack("resting", rests_s)
+        if source.busy:
+            return _HeldBack("busy", _BUSY_S)
         return _HeldBack("no_time", 0.0) if inquiry.left_s < _LEAST_S else None
 
     async def _spend(self, spending: Spending) -> _HeldBack | None:
@@ -194,6 +251,7 @@ class Chain:
             )
             inquiry.failed(evidence, evidence.retry_after_s or 0.0)
             return None
+        inquiry.silent.pop(source.name)
         if evidence.outcome is OwnershipOutcome.NOT_AVAILABLE and evidence.note == NOT_A_SUBSCRIBER:
             inquiry.stranger = evidence
             return None

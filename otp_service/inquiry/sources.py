@@ -9,6 +9,8 @@ from otp_service.core.ports import TokenFetcher
 from otp_service.core.source_ports import HttpSource, Source, traits_of
 
 _DAY_S: Final = 86_400
+#: Questions to one source at a time, per process.
+MOST_IN_HAND: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class AskedSource:
         budget: how many questions over all processes; None for as many as come.
 
     Attributes:
+        in_hand: questions that this process is waiting for.
         over_http, with_token: the adapter where it is of that kind, else None.
         traits: what the adapter says of itself.
     """
@@ -43,6 +46,13 @@ class AskedSource:
         self.over_http = source if isinstance(source, HttpSource) else None
         self.with_token = source if isinstance(source, TokenFetcher) else None
         self.traits = traits_of(source)
+        #: Questions in hand, in this process.
+        self.in_hand = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether as many questions are in hand as one source may have: one that hangs must leave hands to others."""
+        return self.in_hand >= MOST_IN_HAND
 
     @property
     def timeout_s(self) -> float:

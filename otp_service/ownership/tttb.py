@@ -58,6 +58,9 @@ _OUT_OF_SERVICE: Final = {
 #: Characters of a birth date of which the year alone is known; "1990-01-31" begins with them.
 _YEAR: Final = 4
 
+#: The end of the path of the sample, in which everything is made up.
+MADE_UP: Final = ("sample", "subscribers.csv")
+
 #: Bytes: a shorter key could be tried out, a longer one BLAKE2b does not take.
 _LEAST_KEY: Final = 16
 _LONGEST_KEY: Final = 64
@@ -80,9 +83,12 @@ class TttbSource:
 
     name = "tttb"
     assurance = "subscriber_table"
-    real = False
+    real: bool
 
     def __init__(self, *, subscribers: str | Path = "", table: str | Path = "", key: bytes | None = None) -> None:
+        #: The sample that is shipped is made up; any other table may be of real people, whom neither the demo nor a
+        #: test key may ask about.
+        self.real = not subscribers or Path(subscribers).parts[-2:] != MADE_UP
         if bool(subscribers) == bool(table):
             raise ConfigurationError("tttb: name a CSV as option subscribers, or an imported table as option table")
         secret = _checked(key)

@@ -213,7 +213,7 @@ def _question(
         birth_date=extra.get(ComparedField.BIRTH_DATE), reference=verification_id, purpose=purpose.name,
         test=_is_test(record), consent=record[b"cn"].decode() if b"cn" in record else None,
         sim_swap_max_age_h=None if rules.sim_swap is SimSwapEffect.IGNORE else rules.sim_swap_max_age_h,
-        sim_swap_decides=rules.sim_swap is SimSwapEffect.REJECT,
+        sim_swap_decides=rules.sim_swap is SimSwapEffect.REJECT, min_assurance=rules.min_assurance,
     )
 
 

@@ -14,6 +14,8 @@ import datetime as dt
 import json as stdlib_json
 import logging
 import sys
+import traceback
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import orjson
@@ -80,6 +82,12 @@ def reset() -> None:
 def get_logger(**bound: Any) -> FilteringBoundLogger:
     """Give a logger that adds ``bound`` to each of its lines; it may be made before :func:`configure` is called."""
     return cast("FilteringBoundLogger", structlog.get_logger(**bound))
+
+
+def where(error: BaseException) -> str:
+    """Return file and line of what raised, for a log that must not have its text: that may hold anybody's data."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
 
 
 _canonical = get_logger()

@@ -51,7 +51,7 @@ SHIFTS = ("away", "back")
 DELIVERY_STATES = ("sent", "delivered", "failed")
 REPORT_OUTCOMES = ("taken", "stale", "early", "full", "unknown", "refused")
 SKIP_REASONS = ("superseded", "code_over", "gone", *(s.value for s in Status if s is not Status.PENDING))
-SOURCE_SKIPS = ("resting", "over_budget", "asked_before", "test_key", "no_time", "no_question_left")
+SOURCE_SKIPS = ("resting", "busy", "over_budget", "asked_before", "test_key", "no_time", "no_question_left")
 STORE_ERRORS = ("unavailable", "refused", "defect")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 

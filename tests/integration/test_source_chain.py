@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import structlog
@@ -30,7 +32,7 @@ from support.town import (
 )
 
 from otp_service.core.errors import ConfigurationError
-from otp_service.core.evidence import NOT_A_SUBSCRIBER, Evidence
+from otp_service.core.evidence import NOT_A_SUBSCRIBER, Evidence, OwnershipOutcome
 from otp_service.core.phone import Carrier
 from otp_service.core.routing import Route, parse_tiers
 from otp_service.inquiry.sources import AskedSource, Budget
@@ -88,6 +90,75 @@ async def test_an_outage_makes_nobody_unknown(engine: Engine, answers: tuple[Evi
         assert (ERROR, "connection_refused") == (found.outcome, found.note)
         assert NAMES[answers.index(DOWN)] == found.source
         assert [1] * len(answers) == one.asked()
+
+
+# -- better and worse -------------------------------------------------------------------------------------------
+
+
+WEAK = Evidence(MATCH, "", "subscriber_table")
+SWAPPED = replace(KNOWN, sim_swapped=True)
+
+
+@pytest.mark.parametrize("word", [OTHER_ID, BLOCKED])
+async def test_a_worse_word_refuses_nobody_in_an_outage(engine: Engine, word: Evidence) -> None:
+    """While a better source is down, what a worse one has against somebody is not the answer (Invariant 8)."""
+    async with town(engine, DOWN, word, STRANGER) as one:
+        found = await one.ask()
+        assert (ERROR, "connection_refused", [1, 1, 1]) == (found.outcome, found.note, one.asked())
+
+
+@pytest.mark.parametrize("word", [OTHER_ID, BLOCKED])
+async def test_a_worse_word_stands_when_the_better_does_not_know(engine: Engine, word: Evidence) -> None:
+    """Once everybody better has said that the number is not theirs, the next word is the answer."""
+    async with town(engine, STRANGER, word, DOWN) as one:
+        found = await one.ask()
+        assert (word.outcome, "two", [1, 1, 0]) == (found.outcome, found.source, one.asked())
+
+
+@pytest.mark.parametrize(("fields", "outcome"), [
+    ({}, MATCH), ({"min_assurance": "subscriber_table"}, MATCH), ({"min_assurance": "operator_match"}, ERROR),
+    ({"sim_swap_max_age_h": 240}, MATCH), ({"sim_swap_max_age_h": 240, "sim_swap_decides": True}, ERROR),
+])
+async def test_a_match_in_an_outage_must_be_all_that_is_wanted(
+    engine: Engine, fields: dict[str, Any], outcome: OwnershipOutcome,
+) -> None:
+    """A worse source's match counts in an outage unless the purpose wants what only the better one can say."""
+    async with town(engine, DOWN, WEAK) as one:
+        assert outcome is (await one.ask(**fields)).outcome
+
+
+@pytest.mark.parametrize(("better", "worse", "fields", "expected"), [
+    (KNOWN, OTHER_ID, {}, (MATCH, "one")),
+    (KNOWN, WEAK, {"min_assurance": "operator_match"}, (MATCH, "one")),
+    (SWAPPED, WEAK, {"sim_swap_max_age_h": 240, "sim_swap_decides": True}, (MATCH, "one")),
+    (STRANGER, OTHER_ID, {}, (MISMATCH, "two")),
+    (STRANGER, BLOCKED, {}, (NOT_AVAILABLE, "two")),
+    (DOWN, OTHER_ID, {}, (ERROR, "one")),
+])
+async def test_a_low_share_takes_no_word_away(
+    engine: Engine, better: Evidence, worse: Evidence, fields: dict[str, Any],
+    expected: tuple[OwnershipOutcome, str],
+) -> None:
+    """A better source that is asked last, because it has failed of late, still has the last word."""
+    async with town(engine, better, worse) as one:
+        one.shares._shares["one"] = 2
+        seen = {(await one.ask(f"5-k1-{at}", **fields)).outcome for at in range(20)}
+        found = await one.ask("5-k1-last", **fields)
+        assert ({expected[0]}, expected) == (seen, (found.outcome, found.source))
+        assert one.asked()[1] >= 15
+
+
+@pytest.mark.parametrize("word", [OTHER_ID, BLOCKED, WEAK])
+async def test_equals_have_the_same_word(engine: Engine, word: Evidence) -> None:
+    """Sources of one tier stand in for each other: what one says while the other is down is the answer."""
+    async with Town(engine, {"one": Source(DOWN), "two": Source(word)}, [Route(parse_tiers(["one two"]))]) as one:
+        assert {word.outcome} == {(await one.ask(f"5-k1-{at}")).outcome for at in range(8)}
+
+
+async def test_a_source_that_is_held_back_on_purpose_leaves_its_word(engine: Engine) -> None:
+    """Beyond the budget of the better source the next one's word stands, whatever it is."""
+    async with Town(engine, {"one": Source(KNOWN), "two": Source(OTHER_ID)}, budgets={"one": Budget(1)}) as one:
+        assert [MATCH, MISMATCH, MISMATCH] == [(await one.ask(f"5-k1-{at}")).outcome for at in range(3)]
 
 
 async def test_each_source_is_asked_the_same_question(engine: Engine) -> None:

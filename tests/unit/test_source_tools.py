@@ -88,7 +88,7 @@ class Decided:
 
 def test_an_adapter_tells_what_it_is() -> None:
     """By its class attributes; what it only declares, or computes, is a matter of its options."""
-    assert Installed("tttb", "subscriber_table", contract="") == _installed("tttb")
+    assert Installed("tttb", "subscriber_table", real=None, contract="") == _installed("tttb")
     assert Installed(
         f"{HERE}:Operator", "operator_match", real=True, repeatable=False, knows_swaps=None, contract="a page",
     ) == _installed(f"{HERE}:Operator")

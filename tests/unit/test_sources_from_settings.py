@@ -316,7 +316,7 @@ def test_the_demo_refuses_sources_that_reach_real_registers() -> None:
 
     with pytest.raises(ConfigurationError) as refused:
         refuse_real(sources.values())
-    assert "the demo refuses sources that reach real registers: operator and second (ownership.sources)" == str(
+    assert "the demo refuses sources that know real people: operator and second (ownership.sources)" == str(
         refused.value,
     )
     refuse_real([sources["tttb"], sources["mine"]])

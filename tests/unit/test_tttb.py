@@ -144,8 +144,13 @@ def test_it_is_an_ownership_source(table: Path) -> None:
     assert isinstance(source, OwnershipSource)
     assert "tttb" == source.name
     assert source.assurance in ASSURANCE_LEVELS
-    assert not traits_of(source).real
     assert 8 == len(source)
+
+
+def test_any_table_but_the_sample_may_be_of_real_people(table: Path) -> None:
+    """Neither the demo nor a test key may ask about people who are not made up."""
+    assert traits_of(TttbSource(subscribers=str(table))).real
+    assert not traits_of(TttbSource(subscribers=str(SAMPLE))).real
 
 
 async def test_every_row_is_found_in_a_long_table(tmp_path: Path) -> None:
