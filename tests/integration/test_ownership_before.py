@@ -304,3 +304,46 @@ async def test_another_phone_is_another_question(engine: Engine) -> None:
     assert [(PHONE, (OWNER,), BEFORE), (OTHER_PHONE, ("052190000002",), BEFORE)] == [
         (one.phone_number, one.id_numbers, one.purpose) for one in engine.source.asked
     ]
+
+
+async def test_a_crash_before_the_answer_loses_nothing(engine: Engine) -> None:
+    """A process that dies while it asks leaves the question: the worker asks it and sends the code (Invariant 6)."""
+    engine.source.gate = asyncio.Event()
+    dying = asyncio.create_task(start(engine))
+    while not engine.source.asked:
+        await asyncio.sleep(0)
+    dying.cancel()
+    await asyncio.gather(dying, return_exceptions=True)
+    [reference] = [one.reference for one in engine.source.asked]
+    async with engine.sibling() as other:
+        other.advance(4.999)
+        await other.deadlines()
+        assert [] == other.source.asked
+        other.advance(0.001)
+        await other.deadlines()
+        assert [reference] == [one.reference for one in other.source.asked]
+        assert ("pending", 1) == ((await other.service.get(PORTAL, reference)).status, await other.queued())
+
+
+async def test_a_match_that_waits_is_not_asked_about_again(engine: Engine) -> None:
+    """A match whose code waits to be sent asks nobody again, and its check stays spent from when it was made."""
+    engine.source.outcome = ERROR
+    started = await start(engine)
+    engine.advance(61)
+    await engine.start(purpose="phone_only", caller=RIVAL)
+    engine.source.outcome = MATCH
+    engine.advance(9)
+    await engine.deadlines()
+    spent = (await engine.phone_hash())[f"o:{started.id}".encode()]
+    engine.advance(51)
+    await engine.deadlines()
+    assert ("pending", 2) == ((await engine.get(started)).status, len(engine.source.asked))
+    assert spent == (await engine.phone_hash())[f"o:{started.id}".encode()]
+
+
+async def test_a_sent_code_leaves_no_question(engine: Engine) -> None:
+    """Once the code is on its way nothing is left to ask, and the deadline is the verification's own."""
+    started = await start(engine)
+    shard = engine.shard(started)
+    assert [] == await engine.redis.zrange(keys.ask(shard), 0, -1)
+    assert started.expires_at_ms == await engine.redis.zscore(keys.due(shard), started.id)

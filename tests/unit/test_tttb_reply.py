@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from otp_service.core import birth_dates, names
 from otp_service.core.evidence import ASSURANCE_LEVELS, ComparedField, OwnershipOutcome, OwnershipQuestion
 from otp_service.core.tttb import fields as tttb_fields
-from otp_service.core.tttb import phones, phrases
+from otp_service.core.tttb import numbers, phones, phrases, words
 from otp_service.core.tttb import text as texts
 from otp_service.core.tttb.evidence import NOTES, AttestedReply, Confidence, weigh
 from otp_service.core.tttb.reply import TttbReply, TttbReplyKind, read_reply
@@ -194,7 +194,8 @@ def test_what_is_no_name_is_not_read_as_one(text: str) -> None:
     "So giay to", "So GT", "SoGT", "Số giấy tờ tùy thân", "Giấy tờ", "CCCD", "So CCCD", "CMND/CCCD", "So CMND", "CMT",
     "Thẻ căn cước", "Căn cước công dân", "Thẻ căn cước công dân", "Số định danh cá nhân", "Mã định danh", "So DDCN",
     "Chứng minh nhân dân", "So chung minh thu", "GTTT", "So ID", "ID", "Loai giay to: CCCD. So GT", "Giay to (CCCD)",
-    "SO_GIAY_TO",
+    "SO_GIAY_TO", "Số CMND/CCCD/HC", "CCCD/CC", "CCCD/CMND/HC", "Số CMND/ CCCD/ Hộ chiếu", "So giay t0", "PID", "So PID",
+    "Số định danh", "ID No", "(CCCD)", "Số giấy tờ (CCCD/CMND)",
 ])
 @pytest.mark.parametrize("between", [": ", " : ", ":", "=", " - ", " – ", " so: ", " số ", " là ", " "])
 def test_each_label_of_an_id_number_is_known(label: str, between: str) -> None:
@@ -205,6 +206,7 @@ def test_each_label_of_an_id_number_is_known(label: str, between: str) -> None:
 @pytest.mark.parametrize(("label", "kind"), [
     ("So giay to", None), ("CCCD", "cccd"), ("Thẻ căn cước", "cccd"), ("Số định danh", "cccd"), ("CMND", "cmnd"),
     ("So chung minh nhan dan", "cmnd"), ("Hộ chiếu", "passport"), ("CMND/CCCD", None),
+    ("CMND/CCCD/HC", None),
 ])
 def test_the_paper_is_what_the_label_says(label: str, kind: str | None) -> None:
     """A label names the paper, or does not, or names two."""
@@ -313,9 +315,9 @@ def test_an_id_number_beside_any_no_is_the_question_s(text: str) -> None:
     "khong co thong tin", "chưa có giấy tờ", "not registered",
 ])
 def test_a_sim_without_a_document_is_unregistered(text: str) -> None:
-    """A subscriber without a document is not one with another document; beside a name the words mean something else."""
+    """A subscriber without a document is not one with another document, whatever else stands in the text."""
     assert TttbReplyKind.UNREGISTERED is read_reply(f"Thue bao 0900000001 {text}. CCCD: 052090000001.").kind
-    assert TttbReplyKind.SUBSCRIBER is read_reply(f"Thue bao 0900000001 {text}. Ho ten: NGUYEN VAN A.").kind
+    assert TttbReplyKind.UNREGISTERED is read_reply(f"Thue bao 0900000001 {text}. Ho ten: NGUYEN VAN A.").kind
 
 
 # -- weighing ----------------------------------------------------------------------------------------------------------
@@ -393,7 +395,8 @@ def test_without_a_number_name_and_birth_date_decide_together(
     name: str | None, birth_date: str | None, outcome: OwnershipOutcome,
 ) -> None:
     """Both agree or both differ; one of them alone decides nothing."""
-    reply = reply_of(full_names=(name,) if name else (), birth_dates=(birth_date,) if birth_date else ())
+    people = {"full_names": (name,) if name else (), "birth_dates": (birth_date,) if birth_date else ()}
+    reply = reply_of(phones=("+84900000001",), **people)
     attested = weigh(reply, QUESTION)
 
     assert (outcome, NOT_AVAILABLE) == (attested.outcome, attested.fields[ID_NUMBER])
@@ -402,10 +405,12 @@ def test_without_a_number_name_and_birth_date_decide_together(
 
 def test_a_name_that_differs_beside_the_whole_number_is_told_and_decides_nothing() -> None:
     """The purpose decides what a differing name means to it."""
-    attested = weigh(reply_of(id_numbers=("052090000001",), full_names=("nguyen van b",)), QUESTION)
+    facts = {"id_numbers": ("052090000001",), "full_names": ("nguyen van b",)}
+    attested = weigh(reply_of(phones=("+84900000001",), **facts), QUESTION)
 
     assert MATCH is attested.outcome
     assert {ID_NUMBER: MATCH, FULL_NAME: MISMATCH, BIRTH_DATE: NOT_AVAILABLE} == attested.fields
+    assert (NOT_AVAILABLE, "contradictory") == verdict_of(weigh(reply_of(**facts), QUESTION))[::3]
 
 
 def test_the_value_that_says_most_is_compared() -> None:
@@ -487,6 +492,138 @@ def test_cutting_a_reply_short_never_turns_it_into_a_mismatch(entry: Mapping[str
     for end in range(len(text)):
         attested = weigh(read_reply(text[:end]), question_of(entry))
         assert MISMATCH is not attested.outcome, text[:end]
+
+
+@pytest.mark.parametrize(("shown", "asked", "note"), [
+    ("210000003", ("052090000001",), "other_document"),
+    ("052090000001", ("210000003",), "other_document"),
+    ("210***003", ("052090000001",), "other_document"),
+    ("052190000002", ("052090000001",), None),
+    ("210000004", ("052090000001", "210000003"), None),
+    ("0521****", ("052090000001",), None),
+])
+def test_another_kind_of_paper_may_be_the_same_person_s(shown: str, asked: tuple[str, ...], note: str | None) -> None:
+    """Where name and birth date agree, a CMND differs from a CCCD in nothing; another CCCD is another person's."""
+    question = OwnershipQuestion("+84900000001", asked, "Nguyễn Văn A", "1990-01-01")
+    person = {"full_names": ("nguyen van a",), "birth_dates": ("1990-01-01",)}
+    somebody = {"full_names": ("nguyen van a",), "birth_dates": ("1992-02-02",)}
+
+    assert (NOT_AVAILABLE if note else MISMATCH, note) == verdict_of(
+        weigh(reply_of(id_numbers=(shown,), **person), question),
+    )[::3]
+    assert MISMATCH is weigh(reply_of(id_numbers=(shown,), **somebody), question).outcome
+
+
+@pytest.mark.parametrize(("labelled", "unlabelled", "note"), [
+    ((), ("052190000002",), "contradictory"),
+    ((), ("0521****0002",), "contradictory"),
+    ((), ("052090000001",), None),
+    ((), ("0520****0001",), None),
+    ((), ("0900***001",), None),
+    ((), ("210000003",), None),
+    (("052090000001",), ("052190000002",), "contradictory"),
+    (("052090000001",), ("052090000001", "210000003"), None),
+    (("0520****0001",), ("0520****0001",), None),
+    (("0520****0001",), ("052190000002",), "contradictory"),
+])
+def test_a_number_without_a_label_stands_against_a_match(
+    labelled: tuple[str, ...], unlabelled: tuple[str, ...], note: str | None,
+) -> None:
+    """What looks like somebody else's ID number makes a text contradictory; the question's own proves nothing."""
+    question = OwnershipQuestion("+84900000001", ("052090000001", "210000003"), "Nguyễn Văn A", "1990-01-01")
+    reply = reply_of(
+        phones=("+84900000001",), id_numbers=labelled, unlabelled=unlabelled,
+        full_names=("nguyen van a",), birth_dates=("1990-01-01",),
+    )
+
+    assert (note, NOT_AVAILABLE if note else MATCH) == (weigh(reply, question).note, weigh(reply, question).outcome)
+
+
+# -- what takes a match back -------------------------------------------------------------------------------------------
+
+MATCHING = {name: entry for name, entry in REPLIES.items() if entry["outcome"] == "match"}
+EACH_MATCH = pytest.mark.parametrize("name", MATCHING)
+
+NOES = [
+    "Số giấy tờ chưa chính xác", "Thong tin khong chinh xac", "Đây không phải là chủ thuê bao", "Chua dang ky thong tin",
+    "Thuê bao đã bị chấm dứt", "Thue bao da bi thu hoi", "Da bi huy", "Dang bi khoa", "Tạm khoá 1 chiều", "Bi chan",
+    "Trạng thái: Khóa", "Trang thai: ngung hoat dong", "Tinh trang: 1 chieu", "Sai thông tin", "Giay to khong dung",
+    "Thong tin khong trung", "Giấy tờ hết hiệu lực", "Giay to da het han", "Ket qua: SAI", "Ket qua: FALSE", "KO khop",
+    "k0 dung", "Kg phai", "k.h.o.n.g khop", "\u043ahong khop", "kh\u200bong khop", "mismatch", "inactive", "owner=NO",
+    "Doesn't match", "Thuê bao của người khác", "Chu thue bao cu", "Da chuyen quyen su dung", "Sang ten", "Yeu cau bi tu choi",
+    "Dang cho duyet", "Cho xac nhan", "Thong tin sai lech", "Khong tim thay thong tin", "Loi he thong",
+]
+
+
+@EACH_MATCH
+@pytest.mark.parametrize("no", NOES)
+def test_no_match_is_left_where_a_no_is_put(name: str, no: str) -> None:
+    """A refusal, a lock, an end or a change of owner at any end of a clause leaves no match."""
+    entry = MATCHING[name]
+    text = entry["text"]
+    ends = [0, len(text), *(found.end() for found in re.finditer(r"[.,;!](?=\s)|\n", text))]
+
+    for at in ends:
+        # Without a full stop a line is part of the clause before it, which may be an "if".
+        for between in (". ", "; ", "\n") if text[at - 1:at] != "," else (". ", "; "):
+            refused = f"{text[:at]}{between}{no}{between}{text[at:]}"
+            assert MATCH is not weigh(read_reply(refused), question_of(entry)).outcome, refused
+
+
+@pytest.mark.parametrize("advice", [
+    "Nếu thông tin không đúng, vui lòng liên hệ 198.", "Neu thong tin (ho ten, ngay sinh) khong chinh xac, vui long goi 198.",
+    "Trong truong hop sai thong tin, Quy khach vui long den cua hang.", "De khong bi tam ngung dich vu, vui long cap nhat.",
+    "Khong co thue bao nao khac.", "Chan thanh cam on.", "Lien he 18001090/9090 (khong tinh cuoc).",
+    "Không cung cấp mã cho người lạ.", "Trạng thái: Đang hoạt động.", "Từ chối QC soạn TC gửi 199.",
+    "Nơi cấp: Cục trưởng CCS QLHC về trật tự xã hội.",
+])
+@pytest.mark.parametrize("name", [name for name, entry in MATCHING.items() if entry["facts"].get("full_names")])
+def test_advice_takes_no_match_back(name: str, advice: str) -> None:
+    """What carriers add to good data is no refusal."""
+    entry = MATCHING[name]
+    assume_end = "" if read_reply(entry["text"]).unfinished is None else ". "
+    attested = weigh(read_reply(entry["text"].rstrip() + assume_end + "\n" + advice), question_of(entry))
+
+    assert MATCH is attested.outcome
+
+
+def shapes(number: str) -> list[str]:
+    """Return the ways a CCCD may be written, or read by a camera."""
+    return [
+        number, f"{number[:3]} {number[3:6]} {number[6:9]} {number[9:]}", f"{number[:4]}-{number[4:8]}-{number[8:]}",
+        f"({number})", number.replace("0", "O"), f"{number[:5]} {number[5:]}", f"so:{number}", f"{number[:2]}********{number[10:]}",
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name, entry in MATCHING.items() if entry["confidence"] == "indirect"])
+@pytest.mark.parametrize("shape", range(8))
+@settings(deadline=None, max_examples=20)
+@given(number=st.from_regex(r"0[0-9]{2}[0-3][0-9]{8}", fullmatch=True), data=st.data())
+def test_no_indirect_match_is_left_beside_a_strange_number(name: str, shape: int, number: str, data: st.DataObject) -> None:
+    """Somebody else's CCCD anywhere in the text, with no label, takes an indirect match back."""
+    entry = MATCHING[name]
+    assume(number[:2] + number[10:] != "0501" and sum(digit != "0" for digit in number) >= 3)
+    at = data.draw(st.integers(0, len(entry["text"])))
+    text = f"{entry['text'][:at]} {shapes(number)[shape]} {entry['text'][at:]}"
+
+    assert MATCH is not weigh(read_reply(text), question_of(entry)).outcome
+
+
+@pytest.mark.parametrize(("name", "match"), [
+    ("Nguyễn Đăng Khoa", True), ("Trần Quang Huy", True), ("Khổng Tú Quỳnh", True), ("Nguyễn Khắc Hiếu", True),
+    ("Lê Văn Lợi", True), ("Lò Văn Chấn", True), ("Nguyễn Hồng Ngát", True),
+    ("Khong co thong tin", False), ("Da huy", False), ("Khong khop", False), ("Sai", False), ("Khoa", False),
+])
+@pytest.mark.parametrize("text", [
+    "TB 0900000001. Ho ten: {}; Ngay sinh: 01/01/1990; CCCD: 052090000001",
+    "TB 0900000001, ho ten {}, ngay sinh 01-01-1990, so CCCD 052090000001.",
+    "So giay to 052090000001 ({}) dung ten cac so thue bao: 0900000001.",
+])
+def test_a_name_is_no_refusal_and_a_refusal_no_name(name: str, match: bool, text: str) -> None:
+    """Khoa, Huy and Khắc are people, and "đã huỷ" in a name's place is none."""
+    question = OwnershipQuestion("+84900000001", ("052090000001",), name)
+
+    assert match == (weigh(read_reply(text.format(name)), question).outcome is MATCH)
 
 
 # -- noise -------------------------------------------------------------------------------------------------------------
@@ -620,7 +757,7 @@ def test_another_sim_s_reply_decides_nothing(name: str) -> None:
 def patterns() -> dict[str, re.Pattern[str]]:
     """Collect the patterns of all modules that look at a reply's text."""
     found: dict[str, re.Pattern[str]] = {phrase.name: phrase.value for phrase in phrases.Phrase}
-    for module in (birth_dates, names, tttb_fields, phones, phrases, texts):
+    for module in (birth_dates, names, numbers, tttb_fields, phones, phrases, texts, words):
         for name, value in vars(module).items():
             several = value if isinstance(value, tuple) else value.values() if isinstance(value, dict) else [value]
             for at, one in enumerate(several):
@@ -644,7 +781,8 @@ def test_no_pattern_can_be_made_slow() -> None:
 @pytest.mark.parametrize("piece", [
     "a", "a.", "a-", "0 ", "x*", "0900000001 ", "ho ten: a ", "ho ten: a* ", "lien he 0900000009 ", "neu khong khop ",
     "cu phap ", "danh sach 0900***001, ", "tttb so ", "?a=b", "so giay to 052.090.0", "09.05.1990 ",
-    "\u0301", "ﷺ", "\u200b",
+    "neu ho ten, ", "052 080 ", "o1l0", "0x ", "trang thai a: ", "soan ho ten: a b ", "cccd/cc", "k h o ", "(a b) ",
+    "so giay to 052090000001 (a", "va 3 so ", "\u0301", "ﷺ", "\u200b",
 ])
 def test_a_text_made_to_be_slow_is_read(piece: str) -> None:
     """2 000 characters of anything are read to the end, and are no match."""
