@@ -11,8 +11,8 @@ from typing import Final
 #: No source is left alone for longer on its own word: a mistake there must not put it out of use for a day.
 MOST_S: Final = 3600.0
 
-#: More digits are no delay that anybody means: a Unix time, say.
-_SECONDS = re.compile(r"[0-9]{1,9}")
+#: However many digits: who asks for years, or sends a Unix time, is left alone for the longest time, not for none.
+_SECONDS: Final = re.compile(r"[0-9]+")
 
 
 def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -416,6 +417,94 @@ def test_an_import_that_is_killed_changes_nothing(tmp_path: Path, step: str) -> 
     assert Tally(1, 0) == run_import(write(tmp_path, "0900000002,,,,active,x"))
     assert ["subscribers.table"] == left(tmp_path)
     assert open_table(table_of(tmp_path), KEY).find("+84900000002")
+
+
+# -- what stands in the way -------------------------------------------------------------------------------------------
+
+
+def unfinished(folder: Path) -> Path:
+    """Return where a killed import leaves its table, in a folder that is there."""
+    table_of(folder).parent.mkdir()
+    return table_of(folder).with_name(".subscribers.table.importing")
+
+
+def mode(path: Path) -> int:
+    """Return who may do what with a file."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_a_table_is_for_its_owner_alone(tmp_path: Path, umask: int) -> None:
+    """Whatever the umask, the old table's mode, or the mode of what a killed import has left."""
+    leftover = unfinished(tmp_path)
+    leftover.touch()
+    leftover.chmod(0o666)
+    source = write(tmp_path, GOOD)
+    before = os.umask(umask)
+    try:
+        run_import(source)
+        first = mode(table_of(tmp_path))
+        table_of(tmp_path).chmod(0o644)
+        run_import(source)
+    finally:
+        os.umask(before)
+
+    assert [0o600, 0o600] == [first, mode(table_of(tmp_path))]
+
+
+def test_who_holds_a_leftover_open_cannot_write_into_the_table(tmp_path: Path) -> None:
+    """It is a new file that is put in force, not the one that was there."""
+    leftover = unfinished(tmp_path)
+    with leftover.open("wb", buffering=0) as held:
+        run_import(write(tmp_path, GOOD))
+        held.write(b"x" * 1000)
+
+    assert open_table(table_of(tmp_path), KEY).find("+84900000001")
+
+
+def test_a_link_in_the_way_is_refused(tmp_path: Path) -> None:
+    """Hard or symbolic: the file that has another name too stays as it is, byte by byte."""
+    other = tmp_path / "other"
+    other.write_text("of somebody else")
+    way = unfinished(tmp_path)
+    reason = f"{way}: is not what an import has left, and is not touched; move it away"
+    source = write(tmp_path, GOOD)
+
+    for link in (way.hardlink_to, way.symlink_to):
+        link(other)
+        assert reason == refusal(source)
+        assert "of somebody else" == other.read_text()
+        assert [way.name] == left(tmp_path)
+        way.unlink()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_in_the_way_is_refused(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """A pipe that nobody reads, a folder: neither waits nor goes away."""
+    way = unfinished(tmp_path)
+    make(way)
+
+    assert f"{way}: is not what an import has left, and is not touched; move it away" == refusal(
+        write(tmp_path, GOOD),
+    )
+    assert [way.name] == left(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only an administrator can give a file away")
+def test_an_administrator_takes_away_only_what_the_service_left(tmp_path: Path) -> None:
+    """A leftover of the folder's owner is; one of anybody else is refused.  The table is the folder's owner's."""
+    way = unfinished(tmp_path)
+    os.chown(way.parent, 4001, 4002)
+    source = write(tmp_path, GOOD)
+    way.write_text("of somebody else")
+    os.chown(way, 4003, 4003)
+
+    assert f"{way}: is not what an import has left, and is not touched; move it away" == refusal(source)
+    assert "of somebody else" == way.read_text()
+    os.chown(way, 4001, 4002)
+    assert Tally(1, 0) == run_import(source)
+    made = table_of(tmp_path).stat()
+    assert (4001, 4002, 0o600) == (made.st_uid, made.st_gid, mode(table_of(tmp_path)))
 
 
 # -- the command ------------------------------------------------------------------------------------------------------

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import zipfile
+from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -114,6 +117,7 @@ def inline(*texts: str) -> tuple[str, ...]:
 
 
 HEAD = row(1, *inline(*HEADER))
+SHEET = "xl/worksheets/sheet1.xml"
 
 
 # -- as programs save them --------------------------------------------------------------------------------------------
@@ -294,7 +298,7 @@ def test_days_may_be_counted_from_1904(tmp_path: Path) -> None:
     ('<c r="A2" t="s"><v>-1</v></c>', "phone_number refers to a text that is not in the file"),
     ('<c r="A2" t="s"><v>99999999999999999999</v></c>', "phone_number refers to a text that is not in the file"),
     (f'<c r="C2" t="str"><v>{"A" * 32_768}</v></c>', "full_name is too long"),
-    ('<c t="e"/>' * 20_000, "there is something beside the six columns"),
+    ('<c t="e"/>' * 16_384, "there is something beside the six columns"),
     ('<c r="7" t="str"><v>x</v></c>', "there is something beside the six columns"),
     ('<c r="XFE2" t="str"><v>x</v></c>', "there is something beside the six columns"),
     ('<c r="ABCDEFG2" t="str"><v>x</v></c>', "there is something beside the six columns"),
@@ -342,10 +346,17 @@ def test_another_kind_of_zip_is_told(tmp_path: Path) -> None:
     assert "is no .xlsx workbook, or a damaged one: no _rels/.rels" == refusal(path)
 
 
-@pytest.mark.parametrize("header", [(), ("phone_number",), (*HEADER, "note"), ("a", *HEADER[1:])])
-def test_another_header_is_refused(tmp_path: Path, header: tuple[str, ...]) -> None:
-    """An empty sheet too."""
-    assert f"the first line must be {','.join(HEADER)}" == refusal(save(tmp_path, header=header))
+@pytest.mark.parametrize(("header", "told"), [
+    ((), ""),
+    (("a", "b"), ""),
+    (("phone_number",), "; id_number, full_name, birth_date, status, carrier are missing"),
+    ((*HEADER, "note"), "; column 7 is none of them, or stands there twice"),
+    (("a", *HEADER[1:]), "; phone_number is missing; column 1 is none of them, or stands there twice"),
+    ((*HEADER, *HEADER * 1000), "; column 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 is none of them, or stands there twice"),
+])
+def test_another_header_is_refused(tmp_path: Path, header: tuple[str, ...], told: str) -> None:
+    """An empty sheet too; what is told of it has an end."""
+    assert f"the first line must be {','.join(HEADER)}{told}" == refusal(save(tmp_path, header=header))
 
 
 def test_every_truncation_is_refused(tmp_path: Path) -> None:
@@ -451,9 +462,102 @@ def test_other_compressions_are_refused(tmp_path: Path) -> None:
 
 def test_formats_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list of formats that no program makes."""
-    monkeypatch.setattr(xlsx_package, "_MAX_ELEMENTS", 10)
+    monkeypatch.setattr(xlsx_package, "_MAX_KEPT", 10)
 
     assert "has too many sheets or formats; save it as CSV UTF-8" == refusal(pack(tmp_path, HEAD, styles="<xf/>" * 11))
+
+
+@pytest.mark.parametrize("part", ["xl/worksheets/sheet1.xml", "xl/sharedStrings.xml", "xl/styles.xml"])
+def test_depth_is_bounded(tmp_path: Path, part: str) -> None:
+    """In every part: elements within elements as deep as no program nests them."""
+    sheet = f"<sheetData>{HEAD}{row(2, *inline(*GOOD))}</sheetData>" if part == SHEET else ""
+
+    def nested(depth: int) -> Path:
+        within = "<a>" * (depth - 1) + "</a>" * (depth - 1)
+        parts = {part: f"<worksheet>{within}{sheet}</worksheet>"}
+        return pack(tmp_path, HEAD + row(2, *inline(*GOOD)), texts=(), styles="<a/>", parts=parts)
+
+    assert Tally(1, 0) == check_subscribers(nested(32), Watcher())
+    assert f"is refused: {part} is nested too deeply" == refusal(nested(33))
+
+
+def test_names_are_bounded(tmp_path: Path) -> None:
+    """Of elements and attributes, by the characters of all different ones: the parser never forgets a name."""
+    good = HEAD + row(2, *inline(*GOOD))
+    reason = f"is refused: {SHEET} has more names of elements than any workbook"
+
+    assert Tally(1, 0) == check_subscribers(pack(tmp_path, "<a b='1'/>" * 50_000 + good), Watcher())
+    assert Tally(1, 0) == check_subscribers(pack(tmp_path, f"<{'a' * 60_000}/>{good}"), Watcher())
+    assert reason == refusal(pack(tmp_path, "".join(f"<a{i:04}/>" for i in range(14_000)) + good))
+    assert reason == refusal(pack(tmp_path, "".join(f"<a b{i:04}='1'/>" for i in range(14_000)) + good))
+    assert reason == refusal(pack(tmp_path, f"<{'a' * 70_000}/>{good}"))
+
+
+def test_elements_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each costs time, also those that mean nothing; header and row are 38 of them, within two others."""
+    monkeypatch.setattr(xlsx_package, "_MAX_ELEMENTS", 41)
+    sheet = HEAD + row(2, *inline(*GOOD))
+
+    assert Tally(1, 0) == check_subscribers(pack(tmp_path, f"<a/>{sheet}"), Watcher())
+    assert f"is too large ({SHEET} has more than 41 elements); save it as CSV UTF-8" == refusal(
+        pack(tmp_path, f"<a/><a/>{sheet}"),
+    )
+
+
+def test_rows_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty ones count: no sheet has more than 1 048 576."""
+    monkeypatch.setattr(xlsx, "_MAX_ROWS", 10)
+    sheet = HEAD + row(2, *inline(*GOOD))
+
+    assert Tally(1, 0) == check_subscribers(pack(tmp_path, sheet + "<row/>" * 8), Watcher())
+    assert "is damaged: it has more than 10 rows" == refusal(pack(tmp_path, sheet + "<row/>" * 9))
+
+
+def test_cells_of_a_row_are_bounded(tmp_path: Path) -> None:
+    """No sheet has more than 16 384 columns, and no two cells have one place."""
+    reason = "is damaged: row 2 has too many cells"
+
+    assert Tally(1, 0) == check_subscribers(
+        pack(tmp_path, HEAD + row(2, *inline(*GOOD), *["<c/>"] * (16_384 - 6))), Watcher(),
+    )
+    assert reason == refusal(pack(tmp_path, HEAD + row(2, *["<c/>"] * 16_385)))
+    assert reason == refusal(pack(tmp_path, HEAD + row(2, *['<c r="A2"/>'] * 16_385)))
+
+
+_IN_LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+from otp_service.core.errors import ConfigurationError
+from otp_service.ownership.subscribers.importing import Watcher, check_subscribers
+
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 128 * 2**20,) * 2)
+try:
+    print(check_subscribers(Path(sys.argv[1]), Watcher()))
+except ConfigurationError as error:
+    print(str(error).removeprefix(f"{sys.argv[1]}: "))
+"""
+
+
+@pytest.mark.parametrize(("sheet", "told"), [
+    (lambda: "<a>" * 10_000_000, f"is refused: {SHEET} is nested too deeply"),
+    (lambda: "".join(f"<a{i}/>" for i in range(1_500_000)),
+     f"is refused: {SHEET} has more names of elements than any workbook"),
+    (lambda: "<a" + "".join(f" a{i}=''" for i in range(80_000)) + "/>",
+     f"is refused: {SHEET} has more names of elements than any workbook"),
+    (lambda: "<row/>" * 10_000_000, "is damaged: it has more than 1048576 rows"),
+    (lambda: f"<row r='7'>{'<c><v>1</v></c>' * 5_000_000}</row>", "is damaged: row 7 has too many cells"),
+    (lambda: ("<row>" + "<c t='s'><v>0</v></c>" * 3 + "</row>") * 1000, "Tally(rows=1000, bad_rows=1000)"),
+], ids=["depth", "names", "attributes", "rows", "cells", "long texts"])
+def test_a_harmful_sheet_costs_little_memory(tmp_path: Path, sheet: Callable[[], str], told: str) -> None:
+    """Some kilobytes that unpack to what a parser, or a list of rows, would keep: 128 MiB are enough.  Invariant 14."""
+    path = pack(tmp_path, HEAD + sheet(), texts=(f"<si><t>{'😀' * 32_767}</t></si>",))
+
+    ran = subprocess.run(
+        [sys.executable, "-c", _IN_LITTLE_MEMORY, path], capture_output=True, text=True, check=False, timeout=60,
+    )
+
+    assert (told, "") == (ran.stdout.strip(), ran.stderr)
 
 
 def test_a_part_may_not_be_missing(tmp_path: Path) -> None:

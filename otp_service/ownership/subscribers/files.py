@@ -3,8 +3,8 @@ The files of an import: records on their way, sorted beyond what memory holds, a
 
 Runs of records are sorted in memory and laid down in a file without a name, of which nothing is left whatever happens
 to the process.  The table is written beside the one in force and takes its name when it is complete and on disk; a
-process that is killed leaves at most an unfinished ``.<name>.importing``, and the next import writes over it.  None of
-these files holds anything but digests.
+process that is killed leaves at most an unfinished ``.<name>.importing``, which the next import takes away; what has
+that name and cannot be such a file is left alone.  None of these files holds anything but digests.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import heapq
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from stat import S_ISREG
 from tempfile import TemporaryFile
 from typing import IO, Final, Self
 
@@ -87,7 +88,8 @@ class Replacement:
     """
     A file that is written beside another and takes its place, or is gone.
 
-    Its name is always the same, and locked: what a killed import has left is written over.
+    Its name is always the same, and locked.  It is always a new file, of mode 0600: one that was there before may have
+    other names, or be open to others.
     """
 
     def __init__(self, target: Path) -> None:
@@ -101,8 +103,8 @@ class Replacement:
                 f"{self._target}: is no table of subscribers, and is not overwritten; if it was one, move it away",
             )
         self._target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        self._file = os.fdopen(handle, "wb", _BUFFER)
+        self._take_away_leftover()
+        self._file = os.fdopen(self._open(os.O_CREAT | os.O_EXCL), "wb", _BUFFER)
         try:
             self._make_ours()
         except BaseException:
@@ -110,22 +112,64 @@ class Replacement:
             raise
         return self
 
+    def _open(self, flags: int) -> int:
+        """Open the file beside the table, never what a link leads to, and never waiting for the other end of a pipe."""
+        try:
+            return os.open(self._path, flags | os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        except FileExistsError:  # made since the leftover was looked for
+            raise self._busy() from None
+
+    def _take_away_leftover(self) -> None:
+        """
+        Take away what a killed import has left.
+
+        Raises ConfigurationError: an import that runs holds it, or it is not what an import leaves.
+        """
+        try:
+            if not S_ISREG(self._path.lstat().st_mode):
+                raise self._foreign()
+            handle = self._open(0)
+        except FileNotFoundError:
+            return
+        try:
+            self._lock(handle)
+            status = os.fstat(handle)
+            ours = status.st_uid in {os.geteuid(), self._owner().st_uid}
+            if not (S_ISREG(status.st_mode) and status.st_nlink == 1 and ours):
+                raise self._foreign()
+            self._path.unlink()
+        finally:
+            os.close(handle)
+
     def _make_ours(self) -> None:
-        """Lock the file, which may be left of a killed import, and empty it."""
+        """Lock the new file, and give it its mode and owner."""
         handle = self._file.fileno()
+        self._lock(handle)
+        os.fchmod(handle, 0o600)  # whatever the umask
+        self._file.write(bytes(HEADER_BYTES))
+        if os.geteuid() == 0:  # an administrator imports, the service reads
+            owner = self._owner()
+            os.fchown(handle, owner.st_uid, owner.st_gid)
+
+    def _owner(self) -> os.stat_result:
+        """Return whose the table is, or the folder that it will be in."""
+        return (self._target if self._target.exists() else self._target.parent).stat()
+
+    def _lock(self, handle: int) -> None:
+        """Lock an open file, unless another import has it, or has put it in force or taken it away since."""
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another import may have put it in force since it was opened.
-            ours = os.path.samestat(os.fstat(handle), self._path.stat())
+            ours = os.path.samestat(os.fstat(handle), self._path.lstat())
         except (BlockingIOError, FileNotFoundError):
             ours = False
         if not ours:
-            raise ConfigurationError(f"{self._target}: another import is running")
-        self._file.truncate(0)
-        self._file.write(bytes(HEADER_BYTES))
-        if os.geteuid() == 0:  # an administrator imports, the service reads
-            owner = (self._target if self._target.exists() else self._target.parent).stat()
-            os.fchown(handle, owner.st_uid, owner.st_gid)
+            raise self._busy()
+
+    def _busy(self) -> ConfigurationError:
+        return ConfigurationError(f"{self._target}: another import is running")
+
+    def _foreign(self) -> ConfigurationError:
+        return ConfigurationError(f"{self._path}: is not what an import has left, and is not touched; move it away")
 
     def write(self, record: bytes) -> None:
         """Write the next record."""

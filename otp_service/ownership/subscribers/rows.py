@@ -20,6 +20,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from stat import S_ISREG
 from typing import BinaryIO, Final, Protocol, Self
@@ -46,6 +47,8 @@ _MASKED: Final = re.compile(r"[*•●∗✱]|xx", re.IGNORECASE)
 #: Characters; a form's name has at most 100.
 _MAX_NAME: Final = 200
 _LINES_BETWEEN_NEWS: Final = 1000
+#: Columns of a wrong first row that are told: there may be thousands.
+_MAX_ODD_SHOWN: Final = 10
 
 #: One row: its number, and its texts by column or what keeps it from being read.
 Row = tuple[int, dict[str, str] | str]
@@ -176,7 +179,8 @@ def column_names(path: Path, names: Sequence[str]) -> list[str]:
     if sorted(found) != sorted(COLUMNS):
         missing = [name for name in COLUMNS if name not in found]
         # What is too much is told by its place: the first line may be somebody's data.
-        odd = [str(at) for at, name in enumerate(found, start=1) if name not in COLUMNS or name in found[:at - 1]]
+        too_much = (at for at, name in enumerate(found, start=1) if name not in COLUMNS or name in found[:at - 1])
+        odd = [str(at) for at in islice(too_much, _MAX_ODD_SHOWN)]
         told = [_HEADER]
         if len(missing) < len(COLUMNS):  # else it is no header at all
             told += [f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"] if missing else []

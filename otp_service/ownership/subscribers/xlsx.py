@@ -24,15 +24,16 @@ from otp_service.ownership.subscribers.xlsx_values import Styles
 
 _MIB: Final = 2**20
 #: What parts may unpack to.  A sheet ends at 1 048 576 rows; one of six texts each is 350 MB of XML.
-_MAX_SHEET: Final = 2048 * _MIB
+_MAX_SHEET: Final = 1024 * _MIB
 _MAX_TEXTS_PART: Final = 1024 * _MIB
 #: What is kept of the list of texts: bytes, and how many; a full sheet of six columns has 6.3 million at most.
 _MAX_TEXTS_BYTES: Final = 192 * _MIB
 _MAX_TEXTS: Final = 8 * _MIB
 
-#: Characters in a cell, and columns: Excel's bounds.
+#: Characters in a cell, columns and rows: Excel's bounds.
 _MAX_CELL: Final = 32_767
 _MAX_COLUMNS: Final = 16_384
+_MAX_ROWS: Final = 1_048_576
 #: Characters of a row that are read; our six columns are far below.
 _MAX_ROW: Final = 131_072
 
@@ -70,7 +71,7 @@ class XlsxFile:
         if self._texts:
             for done in self._package.parse(self._texts, texts):
                 self._progress(done, total)
-        sheet = _Sheet(texts, self._styles)
+        sheet = _Sheet(self._path, texts, self._styles)
         columns: dict[int, str] = {}
         for done in self._package.parse(self._sheet, sheet):
             for line in sheet.taken():
@@ -180,15 +181,17 @@ class _Pieces:
 
 
 class _Sheet(Handler):
-    """Collects the rows of a sheet."""
+    """Collects the rows of a sheet, of which there are no more, and none longer, than a sheet can have."""
 
-    def __init__(self, texts: _Texts, styles: Styles) -> None:
+    def __init__(self, path: Path, texts: _Texts, styles: Styles) -> None:
+        self._path = path
         self._texts = texts
         self._styles = styles
         self._pieces = _Pieces()
         self._lines: list[_Line] = []
         self._line = _Line(0)
         self._room = 0
+        self._rows = self._cells = 0
         self._column = -1
         self._kind = self._style = ""
         self._formula = False
@@ -209,10 +212,16 @@ class _Sheet(Handler):
             self._column = _column(place) if place else self._column + 1
             self._kind, self._style = attributes.get("t", "n"), attributes.get("s", "0")
             self._formula = False
+            self._cells += 1
+            if self._cells > _MAX_COLUMNS:
+                raise ConfigurationError(f"{self._path}: is damaged: row {self._line.number} has too many cells")
         elif name == "row":
+            self._rows += 1
+            if self._rows > _MAX_ROWS:
+                raise ConfigurationError(f"{self._path}: is damaged: it has more than {_MAX_ROWS} rows")
             number = attributes.get("r", "")
             self._line = _Line(int(number) if number.isdecimal() and len(number) < 10 else self._line.number + 1)
-            self._column, self._room = -1, _MAX_ROW
+            self._column, self._cells, self._room = -1, 0, _MAX_ROW
         elif name == "f":
             self._formula = True
         else:

@@ -2,7 +2,8 @@
 The parts of an Excel workbook: XML in a ZIP file (ISO/IEC 29500-2), each found by the relationships of another.
 
 Nothing in the file is trusted.  Only parts that are needed are unpacked, piece by piece, and none beyond its bound;
-document types, and with them entities, are refused; so is a tag that does not end.
+document types, and with them entities, are refused; so is a tag that does not end.  Depth, names and the number of
+elements are bounded too: the parser keeps a record of every open element and of every name that it has met.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import posixpath
 import struct
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -22,10 +23,17 @@ from otp_service.core.errors import ConfigurationError
 _MIB: Final = 2**20
 _MAX_SMALL_PART: Final = 16 * _MIB
 #: Elements kept of a small part; a workbook has at most 65 490 cell formats.
-_MAX_ELEMENTS: Final = 100_000
+_MAX_KEPT: Final = 100_000
+#: Elements of any part; a full sheet of six columns with their formulas has 20 million.
+_MAX_ELEMENTS: Final = 32 * _MIB
+#: Elements within elements; extensions of a sheet come to a dozen.
+_MAX_DEPTH: Final = 32
+#: Characters of all different names of elements and attributes in a part; a sheet comes to some hundreds.
+_MAX_NAMES: Final = 65_536
 #: The longest tag: bytes that the parser may hold back.
 _MAX_TAG: Final = _MIB
-_CHUNK: Final = 65_536
+#: Bytes read at once.  The rows in them are in memory together, and a few bytes may stand for a long text.
+_CHUNK: Final = 16_384
 _ENCRYPTED: Final = 1
 
 #: How the container of the old .xls and of encrypted workbooks begins (MS-CFB 2.2).
@@ -36,6 +44,9 @@ _UNREADABLE: Final = (BadZipFile, struct.error, EOFError, RuntimeError, ValueErr
 
 #: An element's name without its namespace's prefix, and its attributes.
 Element = tuple[str, dict[str, str]]
+
+_Start = Callable[[str, dict[str, str]], None]
+_End = Callable[[str], None]
 
 
 class Handler:
@@ -151,10 +162,10 @@ class Package:
 
     def parse(self, part: ZipInfo, handler: Handler) -> Iterator[int]:
         """Read a part piece by piece; yield how many bytes have been read so far."""
-        parser = expat.ParserCreate()
+        names: dict[str, str] = {}
+        parser = expat.ParserCreate(intern=names)
         parser.buffer_text = True
-        parser.StartElementHandler = handler.start
-        parser.EndElementHandler = handler.end
+        parser.StartElementHandler, parser.EndElementHandler = self._bounded(part, handler)
         parser.CharacterDataHandler = handler.text
         parser.StartDoctypeDeclHandler = self._refuse_doctype
         fed = 0
@@ -165,11 +176,41 @@ class Package:
                     fed += len(chunk)
                     if fed - parser.CurrentByteIndex > _MAX_TAG:
                         raise ConfigurationError(f"{self._path}: is damaged: a tag in {part.filename} does not end")
+                    if sum(map(len, names)) > _MAX_NAMES:
+                        raise ConfigurationError(
+                            f"{self._path}: is refused: {part.filename} has more names of elements than any workbook",
+                        )
                     yield fed
             parser.Parse(b"", True)  # noqa: FBT003 - expat takes no names
             yield fed
         except (*_UNREADABLE, zlib.error, expat.ExpatError) as error:
             raise ConfigurationError(f"{self._path}: is damaged: {part.filename} cannot be read to its end") from error
+
+    def _bounded(self, part: ZipInfo, handler: Handler) -> tuple[_Start, _End]:
+        """Return what begins and ends an element: the handler's own, but for no more of them than a workbook has."""
+        # Closures, because they are called for millions of elements.
+        begin, finish = handler.start, handler.end
+        depth = elements = 0
+
+        def start(name: str, attributes: dict[str, str]) -> None:
+            nonlocal depth, elements
+            depth += 1
+            elements += 1
+            if depth > _MAX_DEPTH:
+                raise ConfigurationError(f"{self._path}: is refused: {part.filename} is nested too deeply")
+            if elements > _MAX_ELEMENTS:
+                raise ConfigurationError(
+                    f"{self._path}: is too large ({part.filename} has more than {_MAX_ELEMENTS} elements); "
+                    "save it as CSV UTF-8",
+                )
+            begin(name, attributes)
+
+        def end(name: str) -> None:
+            nonlocal depth
+            depth -= 1
+            finish(name)
+
+        return start, end
 
     def _refuse_doctype(self, *_: object) -> None:
         raise ConfigurationError(f"{self._path}: is refused: it declares a document type, which no workbook needs")
@@ -188,5 +229,5 @@ class _Collector(Handler):
         if local(name) not in self._wanted:
             return
         self.found.append((local(name), attributes))
-        if len(self.found) > _MAX_ELEMENTS:
+        if len(self.found) > _MAX_KEPT:
             raise ConfigurationError(f"{self._path}: has too many sheets or formats; save it as CSV UTF-8")
