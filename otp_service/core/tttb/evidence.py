@@ -7,12 +7,16 @@ operator or table, and it says how it was reached:
 ==========  =======================  =============================================================================
 confidence  assurance                the reply showed
 ==========  =======================  =============================================================================
-full        attested_reply           the whole ID number
+full        attested_reply           the whole ID number; to match, its SIM or its person have to be there as well
 partial     attested_reply           at least four of its digits; to match, the name or the birth date has to agree,
                                      and neither may differ
-indirect    attested_reply_indirect  no ID number; name and birth date both agree, or both differ
+indirect    attested_reply_indirect  no ID number; name and birth date both agree, or both differ; to match, the SIM
+                                     has to be among the numbers
 none        none                     nothing that decides: ``NOT_AVAILABLE``, and a note says why
 ==========  =======================  =============================================================================
+
+A number that nobody labelled proves nothing, and stands against a match by anything else.  Another kind of paper than
+the one asked about is no mismatch where name and birth date agree: it may be the person's old one.
 
 A negative reply is no mismatch.  It says that some document and some SIM do not belong together, but not which
 document was asked about: a mistyped number must not turn a citizen away for good, so the official asks again.
@@ -42,7 +46,7 @@ _NOT_AVAILABLE: Final = OwnershipOutcome.NOT_AVAILABLE
 NOTES: Final = (
     "previous_id_number",
     "other_phone", "list_cut_off", "contradictory", "id_number_masked", "id_number_alone", "nothing_to_compare",
-    "negative_reply", "no_document", "no_data", "wrong_syntax", "unreadable",
+    "other_document", "phone_not_shown", "negative_reply", "no_document", "no_data", "wrong_syntax", "unreadable",
 )
 
 _UNANSWERED: Final = {
@@ -58,6 +62,9 @@ _INDIRECT: Final = "attested_reply_indirect"
 
 #: Fewer digits than these are shared by too many numbers to say anything, either way.
 _FEWEST_SHOWN: Final = 4
+
+#: Digits of a CMND and of a CCCD.
+_LENGTHS: Final = frozenset({9, 12})
 
 
 class Confidence(StrEnum):
@@ -95,9 +102,11 @@ def weigh(reply: TttbReply, question: OwnershipQuestion) -> AttestedReply:
         return _undecided(note, _fields(reply, question, compared=False))
     if note := _wrong_sim(reply, question) or ("contradictory" if _contradicts_itself(reply, question) else None):
         return _undecided(note, _fields(reply, question, compared=False))
+    if reply.unknown_words:
+        return _undecided("unreadable", _fields(reply, question, compared=False))
     fields = _fields(reply, question)
     if not reply.id_numbers:
-        return _by_person(fields)
+        return _by_person(reply, fields)
     if any("*" not in number for number in reply.id_numbers):
         return _by_full_number(reply, question, fields)
     return _by_masked_number(reply, question, fields)
@@ -112,13 +121,14 @@ _Fields = Mapping[ComparedField, OwnershipOutcome]
 def _by_full_number(reply: TttbReply, question: OwnershipQuestion, fields: _Fields) -> AttestedReply:
     if fields[ComparedField.ID_NUMBER] is _NOT_AVAILABLE:
         # It ended the text and was not all of the number.
-        return _by_person(fields)
+        return _by_person(reply, fields)
     if fields[ComparedField.ID_NUMBER] is _MISMATCH:
-        return AttestedReply(_MISMATCH, Confidence.FULL, _ATTESTED, None, fields)
-    if _others(fields) == [_MISMATCH, _MISMATCH]:
+        return _mismatch(Confidence.FULL, reply, question, fields)
+    others = _others(fields)
+    if others == [_MISMATCH, _MISMATCH] or (_MISMATCH in others and _MATCH not in others and not _shows_sim(reply)):
         # The number may have been the official's, not the reply's: it is somebody else's record.
         return _undecided("contradictory", fields)
-    if not (reply.phones or reply.listed or reply.full_names or reply.birth_dates):
+    if not (_shows_sim(reply) or reply.full_names or reply.birth_dates):
         # No carrier answers with a number and nothing else: the rest, perhaps a refusal, was left out.
         return _undecided("id_number_alone", fields)
     note = None if question.id_numbers[0] in reply.id_numbers else "previous_id_number"
@@ -127,7 +137,7 @@ def _by_full_number(reply: TttbReply, question: OwnershipQuestion, fields: _Fiel
 
 def _by_masked_number(reply: TttbReply, question: OwnershipQuestion, fields: _Fields) -> AttestedReply:
     if fields[ComparedField.ID_NUMBER] is _MISMATCH:
-        return AttestedReply(_MISMATCH, Confidence.PARTIAL, _ATTESTED, None, fields)
+        return _mismatch(Confidence.PARTIAL, reply, question, fields)
     others = _others(fields)
     if fields[ComparedField.ID_NUMBER] is _NOT_AVAILABLE or _MATCH not in others or _MISMATCH in others:
         unproven = {**fields, ComparedField.ID_NUMBER: _NOT_AVAILABLE}
@@ -136,11 +146,29 @@ def _by_masked_number(reply: TttbReply, question: OwnershipQuestion, fields: _Fi
     return AttestedReply(_MATCH, Confidence.PARTIAL, _ATTESTED, note, fields)
 
 
-def _by_person(fields: _Fields) -> AttestedReply:
+def _by_person(reply: TttbReply, fields: _Fields) -> AttestedReply:
     others = _others(fields)
+    if others == [_MATCH, _MATCH] and not _shows_sim(reply):
+        return _undecided("phone_not_shown", fields)
     if others in ([_MATCH, _MATCH], [_MISMATCH, _MISMATCH]):
         return AttestedReply(others[0], Confidence.INDIRECT, _INDIRECT, None, fields)
     return _undecided("nothing_to_compare", fields)
+
+
+def _mismatch(
+    confidence: Confidence, reply: TttbReply, question: OwnershipQuestion, fields: _Fields,
+) -> AttestedReply:
+    """Tell somebody else's document from another one of the same person: a CMND where the CCCD was asked about."""
+    lengths = {len(number) for number in question.id_numbers}
+    other_kind = all(len(number) in _LENGTHS - lengths for number in reply.id_numbers)
+    if other_kind and _others(fields) == [_MATCH, _MATCH]:
+        undecided = {**fields, ComparedField.ID_NUMBER: _NOT_AVAILABLE}
+        return _undecided("other_document", MappingProxyType(undecided))
+    return AttestedReply(_MISMATCH, confidence, _ATTESTED, None, fields)
+
+
+def _shows_sim(reply: TttbReply) -> bool:
+    return bool(reply.phones or reply.listed)
 
 
 def _undecided(note: str, fields: _Fields) -> AttestedReply:
@@ -248,8 +276,11 @@ def _contradicts_itself(reply: TttbReply, question: OwnershipQuestion) -> bool:
     A list of SIMs is none, nor are the current and the previous ID number of the question, nor is the same value
     once in full and once masked.
     """
-    full = [number for number in reply.id_numbers if "*" not in number]
-    masked = [number for number in reply.id_numbers if "*" in number]
+    numbers = (*reply.id_numbers, *_foreign(reply, question))
+    full = [number for number in numbers if "*" not in number]
+    masked = [number for number in numbers if "*" in number]
+    if numbers and not reply.id_numbers:
+        return True
     if len(full) > 1 and not set(full) <= set(question.id_numbers):
         return True
     if len(masked) > 1 and not full:
@@ -262,6 +293,16 @@ def _contradicts_itself(reply: TttbReply, question: OwnershipQuestion) -> bool:
     names = sorted(reply.full_names, key=lambda name: name.count("*"))
     births = sorted(reply.birth_dates, key=len, reverse=True)
     return _differ(names, compare_names) or _differ(births, compare_birth_dates)
+
+
+def _foreign(reply: TttbReply, question: OwnershipQuestion) -> list[str]:
+    """Return the numbers without a label that are neither the question's nor those behind a label, nor its phone."""
+    known = {number for number in (*question.id_numbers, *reply.id_numbers) if "*" not in number}
+    return [
+        number for number in reply.unlabelled
+        if number not in {*known, *reply.id_numbers} and not _is_phone(number, question.phone_number)
+        and not ("*" in number and any(_agrees(number, one) for one in known))
+    ]
 
 
 def _differ(shown: Sequence[str], compare: Callable[[str, str], OwnershipOutcome]) -> bool:

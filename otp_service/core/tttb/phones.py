@@ -10,22 +10,23 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from otp_service.core.errors import PhoneNotMobile
 from otp_service.core.phone import parse_mobile
 from otp_service.core.tttb.fields import Field
+from otp_service.core.tttb.text import DATE, blot
 
 _FULL: Final = re.compile(r"(?<![\w*+])(?:\(?\+?84\)?|0)(?:[ .-]?[0-9]){9}(?![\w*])")
-_MASKED: Final = re.compile(r"(?<![\w*+])\+?[0-9x*]{7,13}(?![\w*])")
-
-#: A date can look like the first eight digits of a phone number.
-_DATE: Final = re.compile(
-    r"(?<![\w*])(?:[0-9]{1,2}([/.-])[0-9]{1,2}\1[0-9]{4}|[0-9]{4}([/.-])[0-9]{1,2}\2[0-9]{1,2})(?!\w)",
-)
+#: Eleven places at most, with 84 in front: twelve are a CCCD's.
+_MASKED: Final = re.compile(r"(?<![\w*+])\+?[0-9x*]{7,11}(?![\w*])")
 
 _SENTENCE_END: Final = re.compile(r"[.;!?](?: |$)")
+
+#: A spreadsheet's number, without its 0; only right behind a label, for a CMND has nine digits, too.
+_WITHOUT_ZERO: Final = re.compile(r"[ :=.,;-]{0,4}(?P<number>[35789][0-9]{8})(?![\w*])")
 
 #: Numbers with no more than this between them are a list, whether it is called one or not.
 _BETWEEN: Final = re.compile(r"[ ,;/&+-]{1,4}(?:(?:va|and) )?(?:[0-9]{1,2}[.)] ?)?")
@@ -48,11 +49,13 @@ class ReadPhones:
         single: those that do not stand in a list.
         listed: those that do.
         cut_off: the list goes on where the text does not.
+        spans: where they stand, from and to.
     """
 
     single: tuple[str, ...] = field(default=(), repr=False)
     listed: tuple[str, ...] = field(default=(), repr=False)
     cut_off: bool = False
+    spans: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def read_phones(text: str, fields: list[Field], taken: Iterable[tuple[int, int]]
         fields: its labels.
         taken: parts of the text that were read as something else, from and to.
     """
-    text = _blot(text, [*taken, *(found.span() for found in _DATE.finditer(text)), *_contacts(text, fields)])
+    text = blot(text, [*taken, *(found.span() for found in DATE.finditer(text)), *contacts(text, fields)])
     found = _find(text, fields)
     single, listed, end = [], [], None
     for at, one in enumerate(found):
@@ -85,23 +88,16 @@ def read_phones(text: str, fields: list[Field], taken: Iterable[tuple[int, int]]
         single=tuple(dict.fromkeys(single)),
         listed=tuple(dict.fromkeys(listed)),
         cut_off=end is not None and _GOES_ON.match(text, end) is not None,
+        spans=tuple((one.start, one.end) for one in found),
     )
 
 
-def _contacts(text: str, fields: Iterable[Field]) -> Iterator[tuple[int, int]]:
+def contacts(text: str, fields: Iterable[Field]) -> Iterator[tuple[int, int]]:
     """Yield where the carrier's own numbers stand: from the label to the end of the sentence."""
     for contact in fields:
         if contact.label == "contact":
             sentence_end = _SENTENCE_END.search(text, contact.start, contact.end)
             yield contact.start, sentence_end.start() if sentence_end else contact.end
-
-
-def _blot(text: str, parts: Iterable[tuple[int, int]]) -> str:
-    """Return the text with parts made unreadable, and all else where it was."""
-    chars = list(text)
-    for start, end in parts:
-        chars[start:end] = "#" * (end - start)
-    return "".join(chars)
 
 
 def _find(text: str, fields: list[Field]) -> list[_Phone]:
@@ -119,12 +115,23 @@ def _find(text: str, fields: list[Field]) -> list[_Phone]:
     for one in fields:
         if one.label not in {"phone", "list"}:
             continue
+        found += _without_zero(text, one)
         for match in _MASKED.finditer(text, one.start, one.end):
             number = match[0].replace("x", "*")
             shown = len(number) - number.count("*")
             if "*" in number and shown >= _FEWEST_SHOWN:
                 found.append(_Phone(_national(number), *match.span(), one.label == "list"))
     return sorted(found, key=lambda one: one.start)
+
+
+def _without_zero(text: str, label: Field) -> Iterator[_Phone]:
+    """Yield the numbers right behind a label that lack their 0."""
+    at = label.start
+    while (match := _WITHOUT_ZERO.match(text, at, label.end)) is not None:
+        at = match.end()
+        with suppress(PhoneNotMobile):
+            number = parse_mobile("0" + match["number"]).e164
+            yield _Phone(number, *match.span("number"), label.label == "list")
 
 
 def _national(masked: str) -> str:

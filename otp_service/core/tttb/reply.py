@@ -5,13 +5,14 @@ No carrier publishes its replies, they change, and each writes its own: so nothi
 are found ("Họ tên", "So GT", "Danh sach so thue bao"), accented or not, and what follows a label, up to the next one,
 is read as that label's kind of value.  Every field may be missing, in any place, or cut off at the end of an SMS.
 
-A number counts as an ID number only behind its label, and never in a text that says no: a refusal may repeat the
-number that was asked about.  Links are removed before anything is read, and no text is kept.
+A number counts as an ID number only behind its label, and nothing counts in a text that says no: a refusal may repeat
+what was asked about.  Other numbers that look like one are kept apart: they prove nothing, and stand against what is
+proven without them.  Links are removed before anything is read, and no text is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -19,15 +20,23 @@ from otp_service.core.evidence import ComparedField
 from otp_service.core.tttb.fields import (
     DocumentKind,
     Field,
+    Label,
     Value,
+    asides,
+    bad_status,
     find_fields,
+    may_be_name,
+    plain_name,
     read_birth_date,
+    read_bracketed_name,
     read_id_number,
     read_name,
 )
-from otp_service.core.tttb.phones import read_phones
-from otp_service.core.tttb.phrases import Phrase, said
-from otp_service.core.tttb.text import prepare
+from otp_service.core.tttb.numbers import read_unlabelled
+from otp_service.core.tttb.phones import contacts, read_phones
+from otp_service.core.tttb.phrases import Phrase, in_case, is_form, said, worded
+from otp_service.core.tttb.text import blot, prepare
+from otp_service.core.tttb.words import all_known
 
 
 class TttbReplyKind(StrEnum):
@@ -60,6 +69,8 @@ class TttbReply:
         document_kind: what paper the number is of; None when the reply does not say, or says more than one.
         full_names: without accents and case, with ``*`` where letters are masked.
         birth_dates: ``YYYY-MM-DD`` or ``YYYY``.
+        unlabelled: numbers that look like ID numbers and stand behind no label, or behind an "if".
+        unknown_words: the reply shows an ID number, neither name nor birth date, and words that nobody knows.
         unfinished: the field whose value ends the text: more of it may have been cut off.
     """
 
@@ -71,6 +82,8 @@ class TttbReply:
     document_kind: DocumentKind | None = None
     full_names: tuple[str, ...] = field(default=(), repr=False)
     birth_dates: tuple[str, ...] = field(default=(), repr=False)
+    unlabelled: tuple[str, ...] = field(default=(), repr=False)
+    unknown_words: bool = False
     unfinished: ComparedField | None = None
 
 
@@ -78,22 +91,22 @@ def read_reply(text: str) -> TttbReply:
     """Read a reply; never raises.  More than 2 000 characters are ``UNREADABLE``, unread."""
     prepared = prepare(text)
     fields = find_fields(prepared)
-    names = [value for one in fields if one.label == "name" and (value := read_name(prepared, one))]
-    births = [value for one in fields if one.label == "birth" and (value := read_birth_date(prepared, one))]
-    numbers = [value for one in fields if one.label == "id" and (value := read_id_number(prepared, one))]
-    phones = read_phones(prepared, fields, [(one.start, one.end) for one in (*births, *numbers)])
+    read = _read(prepared, fields)
+    phones = read_phones(prepared, fields, [*_spans(read.births), *_spans(read.numbers)])
     facts = TttbReply(
         TttbReplyKind.SUBSCRIBER,
         phones=phones.single,
         listed=phones.listed,
         list_cut_off=phones.cut_off,
-        id_numbers=_texts(numbers),
+        id_numbers=_texts(read.numbers),
         document_kind=_document(fields),
-        full_names=_texts(names),
-        birth_dates=_texts(births),
-        unfinished=_unfinished(prepared, names, numbers),
+        full_names=_texts(read.names),
+        birth_dates=_texts(read.births),
+        unlabelled=read_unlabelled(prepared, [*_spans(read.births), *_spans(read.numbers), *phones.spans]),
+        unknown_words=_unknown_words(prepared, fields, read, phones.spans),
+        unfinished=_unfinished(prepared, read.names, read.numbers),
     )
-    kind = _kind(facts, said(prepared))
+    kind = _kind(facts, _said(prepared, fields, read))
     if kind is TttbReplyKind.SUBSCRIBER:
         return facts
     if kind is TttbReplyKind.LIST:
@@ -101,20 +114,70 @@ def read_reply(text: str) -> TttbReply:
     return TttbReply(kind)
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    names: list[Value]
+    births: list[Value]
+    numbers: list[Value]
+
+
+_Span = tuple[int, int]
+
+
+def _read(text: str, fields: Iterable[Field]) -> _Read:
+    """Read the values behind labels, but not those of an "if"."""
+    ifs = in_case(text)
+
+    def behind(label: Label, reader: Callable[[str, Field], Value | None]) -> list[Value]:
+        values = [value for one in fields if one.label == label and (value := reader(text, one))]
+        return [value for value in values if not any(start <= value.start < end for start, end in ifs)]
+
+    numbers = behind("id", read_id_number)
+    bracketed = [name for number in numbers if (name := read_bracketed_name(text, number))]
+    return _Read([*behind("name", read_name), *bracketed], behind("birth", read_birth_date), numbers)
+
+
+def _spans(values: Iterable[Value]) -> list[_Span]:
+    return [(one.start, one.end) for one in values]
+
+
+def _said(text: str, fields: Iterable[Field], read: _Read) -> frozenset[Phrase]:
+    """Return what the words, a status and the place of the values say."""
+    names = [(one.start, one.end) for one in read.names if may_be_name(one.text)]
+    names += [span for one in fields if one.label == "name" and (span := plain_name(text, one))]
+    phrases = set(said(text, names))
+    if any(one.label == "status" and bad_status(text, one) for one in fields):
+        phrases.add(Phrase.NO)
+    if is_form(text, _spans([*read.names, *read.births, *read.numbers])):
+        phrases.add(Phrase.ASKS)
+    return frozenset(phrases)
+
+
+def _unknown_words(text: str, fields: list[Field], read: _Read, phones: Iterable[_Span]) -> bool:
+    """Whether an ID number stands alone among words of which some are not known."""
+    if not read.numbers or read.names or read.births:
+        return False
+    known = [*_spans(read.numbers), *phones, *contacts(text, fields), *asides(text, fields)]
+    return not all_known(blot(worded(text), known))
+
+
 def _kind(facts: TttbReply, phrases: frozenset[Phrase]) -> TttbReplyKind:
     """
     Tell what a reply is from what was read and what it says.
 
-    Name and birth date come from the subscriber record: a reply with one of them is about a subscriber, whatever
-    stands around it (an earlier "wrong syntax", say).  The ID number does not prove that: it may be the question's.
+    Name and birth date come from the subscriber record: a reply with one of them is about a subscriber although an
+    earlier "wrong syntax" was copied with it.  Nothing makes up for any other no.
     """
+    person = facts.full_names or facts.birth_dates
+    anything = person or facts.id_numbers or facts.phones or facts.listed
     rules = (
         (Phrase.NEGATIVE in phrases, TttbReplyKind.NEGATIVE),
-        (facts.full_names or facts.birth_dates, TttbReplyKind.SUBSCRIBER),
-        (Phrase.WRONG_SYNTAX in phrases, TttbReplyKind.WRONG_SYNTAX),
+        (Phrase.WRONG_SYNTAX in phrases and not person, TttbReplyKind.WRONG_SYNTAX),
         (Phrase.UNREGISTERED in phrases, TttbReplyKind.UNREGISTERED),
-        (facts.id_numbers and Phrase.NO in phrases, TttbReplyKind.NEGATIVE),
-        (facts.id_numbers, TttbReplyKind.SUBSCRIBER),
+        (Phrase.NOTHING in phrases, TttbReplyKind.NO_DATA),
+        (anything and Phrase.NO in phrases, TttbReplyKind.NEGATIVE),
+        (anything and Phrase.ASKS in phrases, TttbReplyKind.UNREADABLE),
+        (person or facts.id_numbers, TttbReplyKind.SUBSCRIBER),
         (facts.listed, TttbReplyKind.LIST),
         (Phrase.NO_DATA in phrases, TttbReplyKind.NO_DATA),
         (facts.phones, TttbReplyKind.SUBSCRIBER),

@@ -11,6 +11,7 @@ Whoever writes a pattern for a reply bounds each repeat, so that no text makes i
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from otp_service.core.names import plain
@@ -36,9 +37,25 @@ _SAME: Final = str.maketrans(
 
 #: The number that was asked about, as far as the command goes.
 _COMMAND: Final = re.compile(
-    r"(?<!\w)tttb[ :]{0,3}(?:(?:so|cccd|cmnd|cmt|giay to|can cuoc)[ :/]{0,3}){0,4}"
-    r"[0-9x*](?:[ .-]?[0-9x*]){3,19}(?![\w*])",
+    r"(?<!\w)tttb[ :=]{0,3}(?:(?:so|cccd|cmnd|cmt|giay to|can cuoc|la)[ :/=]{0,3}){0,4}"
+    r"[0-9x*](?:[ .-]?[0-9x*]){3,11}(?![\w*])",
 )
+
+#: A camera's 0 in place of an o: "giay t0".  An x before it is a mask.
+_ZERO_IN_WORD: Final = re.compile(r"(?<=[a-wyz])0(?![0-9*x])")
+
+#: A date, parts of it perhaps not shown.
+DATE: Final = re.compile(
+    r"(?<![\w*])(?:[0-9x*]{1,2}([/.-])[0-9x*]{1,2}\1[0-9]{4}|[0-9]{4}([/.-])[0-9x*]{1,2}\2[0-9x*]{1,2})(?!\w)",
+)
+
+
+def blot(text: str, parts: Iterable[tuple[int, int]]) -> str:
+    """Return the text with parts made unreadable, and all else where it was."""
+    chars = list(text)
+    for start, end in parts:
+        chars[start:end] = "#" * (end - start)
+    return "".join(chars)
 
 
 def prepare(text: str) -> str:
@@ -54,7 +71,7 @@ def prepare(text: str) -> str:
     if len(bare) > MAX_TEXT:
         return ""
     line = " ".join(bare.translate(_SAME).split())
-    return " ".join(_COMMAND.sub(" ", line).split())
+    return " ".join(_ZERO_IN_WORD.sub("o", _COMMAND.sub(" ", line)).split())
 
 
 def _without_link(word: str) -> str:
