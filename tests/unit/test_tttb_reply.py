@@ -643,6 +643,14 @@ def test_a_name_is_no_refusal_and_a_refusal_no_name(name: str, match: bool, text
     assert match == (weigh(read_reply(text.format(name)), question).outcome is MATCH)
 
 
+@pytest.mark.parametrize("words", ["da dang ky", "the CCCD", "so giay to", "het han dung", "bi khoa", "CCCD", "09000"])
+def test_brackets_behind_a_number_may_hold_no_name(words: str) -> None:
+    """What papers and states are called is nobody's name."""
+    text = f"So giay to 052090000001 ({words}) cua thue bao 0900000001, ngay sinh 01/01/1990"
+
+    assert () == read_reply(text).full_names
+
+
 # -- noise -------------------------------------------------------------------------------------------------------------
 
 

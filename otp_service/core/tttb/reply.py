@@ -12,7 +12,7 @@ proven without them.  Links are removed before anything is read, and no text is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -36,7 +36,7 @@ from otp_service.core.tttb.numbers import read_unlabelled
 from otp_service.core.tttb.phones import contacts, read_phones
 from otp_service.core.tttb.phrases import Phrase, in_case, is_form, said, worded
 from otp_service.core.tttb.text import blot, prepare
-from otp_service.core.tttb.words import all_known
+from otp_service.core.tttb.words import all_known, says_something
 
 
 class TttbReplyKind(StrEnum):
@@ -70,7 +70,7 @@ class TttbReply:
         full_names: without accents and case, with ``*`` where letters are masked.
         birth_dates: ``YYYY-MM-DD`` or ``YYYY``.
         unlabelled: numbers that look like ID numbers and stand behind no label, or behind an "if".
-        unknown_words: the reply shows an ID number, neither name nor birth date, and words that nobody knows.
+        unknown_words: the reply shows an ID number, neither name nor birth date, and words that nobody knows, or none.
         unfinished: the field whose value ends the text: more of it may have been cut off.
     """
 
@@ -153,12 +153,14 @@ def _said(text: str, fields: Iterable[Field], read: _Read) -> frozenset[Phrase]:
     return frozenset(phrases)
 
 
-def _unknown_words(text: str, fields: list[Field], read: _Read, phones: Iterable[_Span]) -> bool:
-    """Whether an ID number stands alone among words of which some are not known."""
+def _unknown_words(text: str, fields: list[Field], read: _Read, phones: Sequence[_Span]) -> bool:
+    """Whether an ID number stands without a person among words of which some are not known, or among labels alone."""
     if not read.numbers or read.names or read.births:
         return False
     known = [*_spans(read.numbers), *phones, *contacts(text, fields), *asides(text, fields)]
-    return not all_known(blot(worded(text), known))
+    rest = blot(worded(text), known)
+    # An ID number without even a phone has a note of its own.
+    return not all_known(rest) or (bool(phones) and not says_something(rest))
 
 
 def _kind(facts: TttbReply, phrases: frozenset[Phrase]) -> TttbReplyKind:

@@ -2,7 +2,8 @@
 The words of replies of 1414 that are known to say nothing against it.
 
 A reply without name and birth date shows nothing that the person who asked did not know: its ID number may be the
-question's own.  It counts only where every word of it is known, for nobody can list all the ways to say no.
+question's own.  It counts only where something is said and every word of it is known, for nobody can list all the ways
+to say no.
 """
 
 from __future__ import annotations
@@ -23,11 +24,22 @@ _SAID: Final = (
     "chi tiet xem vui long truy cap app my de biet them kiem cuu hoac mien phi 0d phuc vu "
     "viettel mobifone vinaphone vnpt vietnamobile gmobile itel reddi wintel indochina telecom local"
 )
+_SAYING: Final = frozenset(f"{_SAID} danh sach ds cac nhung".split())
 _KNOWN: Final = frozenset(f"{_LABELS} {_SAID}".split())
 
 _WORD: Final = re.compile(r"\w{1,60}")
 
 
 def all_known(text: str) -> bool:
-    """Whether each word of a text is known; numbers are no words."""
-    return all(word in _KNOWN or word.isdecimal() for word in _WORD.findall(text))
+    """Whether each word of a text is known."""
+    return _words(text) <= _KNOWN
+
+
+def says_something(text: str) -> bool:
+    """Whether a text has a known word that is more than a label."""
+    return not _words(text).isdisjoint(_SAYING)
+
+
+def _words(text: str) -> set[str]:
+    """Return the words of a text; numbers are none."""
+    return {word for word in _WORD.findall(text) if not word.isdecimal()}
