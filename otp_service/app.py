@@ -172,11 +172,8 @@ async def _inquiring(
 ) -> AsyncIterator[Chain]:
     """Open what asks the sources; a process that ``serves`` tells the others how well they do."""
     routes, store = settings.source_book(), SourceStore(client)
-    connector = aiohttp.TCPConnector(limit=0)
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(
-            aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()),
-        )
+        session = await stack.enter_async_context(_connections())
         tokens = Tokens(store, lambda: keys.secrets.ring, kind="source")
         stack.push_async_callback(tokens.close)
         shares = SourceShares(store, routes.names, metrics)
@@ -193,6 +190,11 @@ async def _inquiring(
             metrics, most_asks=settings.ownership.questions, fallback_for_tests=made_up_source(settings),
             shard_of=shard_of,
         )
+
+
+def _connections() -> aiohttp.ClientSession:
+    """Open connections to others.  Each peer bounds what is under way; a limit here would make one wait for another."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar())
 
 
 async def _keep_alive(server: EmbeddedServer) -> None:
@@ -352,12 +354,8 @@ async def sending(
     ``only`` names the one gateway that is needed.  ``also`` is told of each report that comes over a connection,
     ``asked`` of each HTTP request.
     """
-    # The accounts bound what is under way; a limit here would make one gateway wait for another.
-    connector = aiohttp.TCPConnector(limit=0)
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(
-            aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()),
-        )
+        session = await stack.enter_async_context(_connections())
         for account in house.accounts:
             if account.connected is not None and only in {"", account.name}:
                 await account.connected.open(_taking(house.reports, account, also))
