@@ -18,6 +18,8 @@ from otp_service.telemetry.logs import get_logger
 from otp_service.telemetry.metrics import Metrics
 
 _EVERY_S = 1.0
+#: A process without answers of its own reads what the others make of theirs every so many rounds.
+_IDLE_ROUNDS = 5
 #: Codes of our own for messages that were held back here.
 _OUR_PACE = frozenset({"resting", "window_full"})
 #: Codes of our own for answers that never came.
@@ -61,13 +63,19 @@ class PeerShares(ABC):
             self._failed[name][failure] += 1
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Tell and read until ``stop``."""
+        """Tell and read until ``stop``; who has heard nothing only looks now and then."""
+        rounds = 0
         while not stop.is_set():
-            try:
-                await self.exchange()
-            except StoreUnavailable as error:
-                self.waits(error)
+            if rounds % _IDLE_ROUNDS == 0 or self._has_heard():
+                try:
+                    await self.exchange()
+                except StoreUnavailable as error:
+                    self.waits(error)
+            rounds += 1
             await pause(stop, _EVERY_S)
+
+    def _has_heard(self) -> bool:
+        return any(self._well.values()) or any(reasons.total() for reasons in self._failed.values())
 
     async def exchange(self) -> None:
         """Tell what was heard since the last time, and learn what all processes together make of it."""
