@@ -20,7 +20,8 @@ _LENGTHS: Final = frozenset({9, 12})
 #: Phones, hotlines and landlines: no ID number has ten digits and a 0, or eleven and an 84, in front.
 _PHONES: Final = re.compile(
     r"(?<![\w*+])(?:(?:\(?\+?84\)?|0) ?[35789](?:[ .-]?[0-9]){8}|(?:\(?\+84\)?|0)2(?:[ .-]?[0-9]){9}"
-    r"|1[89]00(?:[ .-]?[0-9]){4}(?:[0-9]{2})?)(?![\w*])",
+    # A hotline has no digits before it: "0002-1800-0002" is an ID number in groups.
+    r"|(?<![0-9][ ./-])1[89]00(?:[ .-]?[0-9]){4}(?:[0-9]{2})?)(?![\w*])",
 )
 
 #: Digits in one piece, whatever letters stand at them ("CCCD052090000001").
