@@ -143,9 +143,9 @@ async def opened(settings: Settings, kind: str = "", *, trying: str = "") -> Asy
         stop = asyncio.Event()
         watching = asyncio.create_task(keys.watch(stop))
         stack.push_async_callback(_ended, stop, watching)
-        sources = make_sources(settings, keys.secrets.ring.table_key())
+        sources = {source.name: source for source in make_sources(settings, keys.secrets.ring.table_key())}
         if kind == "demo":
-            refuse_real(sources)
+            refuse_real(sources.values())
         inquirer = await stack.enter_async_context(
             _inquiring(settings, sources, client, keys, metrics, serves=bool(kind)),
         )
@@ -160,18 +160,18 @@ async def opened(settings: Settings, kind: str = "", *, trying: str = "") -> Asy
         reports = Reports(gateways, lambda: keys.secrets.ring, metrics)
         yield House(
             settings, store, url, service, clients, catalogue, metrics, keys, gateways,
-            Accounts(accounts, gateways, hands=settings.sending.concurrency), reports,
-            {source.name: source for source in sources},
+            Accounts(accounts, gateways, hands=settings.sending.concurrency), reports, sources,
         )
 
 
 @asynccontextmanager
 async def _inquiring(
-    settings: Settings, sources: Sequence[AskedSource], client: StoreClient, keys: KeyWatcher, metrics: Metrics,
+    settings: Settings, sources: Mapping[str, AskedSource], client: StoreClient, keys: KeyWatcher, metrics: Metrics,
     *, serves: bool,
 ) -> AsyncIterator[Chain]:
     """Open what asks the sources; a process that ``serves`` tells the others how well they do."""
     routes, store = settings.source_book(), SourceStore(client)
+    real = any(source.traits.real for source in sources.values())
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(_connections())
         tokens = Tokens(store, lambda: keys.secrets.ring, kind="source")
@@ -179,16 +179,16 @@ async def _inquiring(
         shares = SourceShares(store, routes.names, metrics)
         if serves:
             stop = asyncio.Event()
-            for watch in (shares.run(stop), Problems(sources).run(stop)):
+            for watch in (shares.run(stop), Problems(sources.values()).run(stop)):
                 stack.push_async_callback(_ended, stop, asyncio.create_task(watch))
 
         def shard_of(reference: str) -> int | None:
             return keys.secrets.ring.parse_id(reference)  # the ring of that moment: keys rotate
 
         yield Chain(
-            {source.name: source for source in sources}, routes, Asker(session, tokens, metrics), shares, store,
-            metrics, most_asks=settings.ownership.questions, fallback_for_tests=made_up_source(settings),
-            shard_of=shard_of,
+            sources, routes, Asker(session, tokens, metrics), shares, store, metrics,
+            most_asks=settings.ownership.questions, shard_of=shard_of,
+            fallback_for_tests=made_up_source(settings) if real else None,
         )
 
 
