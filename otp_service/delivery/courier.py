@@ -26,9 +26,10 @@ from otp_service.delivery.pacing import pause
 from otp_service.delivery.poller import FIRST_POLL_MS
 from otp_service.delivery.sender import Sender
 from otp_service.delivery.shares import Shares
+from otp_service.storage.calls import Answer, Taken
 from otp_service.storage.queue import QueuedSms
 from otp_service.storage.records import to_verification
-from otp_service.storage.store import Answer, Store, Taken
+from otp_service.storage.store import Store
 from otp_service.telemetry.logs import get_logger
 from otp_service.telemetry.metrics import Metrics
 

@@ -12,7 +12,7 @@ from otp_service.core.limits import Limit, LimitBook
 from otp_service.core.magic_numbers import is_magic
 from otp_service.core.verification import Purpose
 from otp_service.service.callers import Caller
-from otp_service.storage.store import SendLimits
+from otp_service.storage.calls import SendLimits
 
 
 class Allowances:

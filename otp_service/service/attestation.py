@@ -15,8 +15,9 @@ from otp_service.core.tttb.reply import read_reply
 from otp_service.core.verification import STATUS_CODES, Status, Verification
 from otp_service.service.callers import Caller
 from otp_service.service.ownership import OwnershipStep
+from otp_service.storage.calls import Answer, Replay
 from otp_service.storage.records import to_verification
-from otp_service.storage.store import Answer, Replay, Store
+from otp_service.storage.store import Store
 
 #: The name of this source in verdicts, logs and metrics.
 ATTESTED: Final = "attested"

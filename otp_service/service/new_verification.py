@@ -10,8 +10,8 @@ from otp_service.core.keyring import KeyRing
 from otp_service.core.magic_numbers import is_magic, magic_code
 from otp_service.core.verification import Delivery, Ownership, Status, Verification
 from otp_service.service.callers import Caller, StartCommand
+from otp_service.storage.calls import Answer
 from otp_service.storage.records import EXTRA_PLACE, ID_PLACE, PHONE_PLACE
-from otp_service.storage.store import Answer
 
 
 def record_fields(

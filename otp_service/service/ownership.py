@@ -30,6 +30,7 @@ from otp_service.core.magic_numbers import is_magic, magic_code
 from otp_service.core.verification import Purpose, Verification
 from otp_service.service.tally import Tally
 from otp_service.storage import keys
+from otp_service.storage.calls import Answer, Attested, FirstCode, Replay, Settlement
 from otp_service.storage.records import (
     EXTRA_PLACE,
     ID_PLACE,
@@ -40,7 +41,7 @@ from otp_service.storage.records import (
     Record,
     to_verification,
 )
-from otp_service.storage.store import Answer, Attested, FirstCode, Replay, Settlement, Store
+from otp_service.storage.store import Store
 from otp_service.telemetry.logs import get_logger
 from otp_service.telemetry.metrics import Metrics
 

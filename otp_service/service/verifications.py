@@ -44,8 +44,9 @@ from otp_service.service.new_verification import fresh, id_digest, phone_names, 
 from otp_service.service.ownership import Inquirer, OwnershipStep
 from otp_service.service.refusals import refusal_of, whole_seconds
 from otp_service.service.tally import Tally
+from otp_service.storage.calls import Answer, AskBefore, NewVerification, Replay
 from otp_service.storage.records import to_verification
-from otp_service.storage.store import Answer, AskBefore, NewVerification, Replay, Store
+from otp_service.storage.store import Store
 from otp_service.telemetry.metrics import Metrics
 
 #: Behind the inline deadline, before the worker asks: the inline call and the worker never both ask.

@@ -25,23 +25,16 @@ How well codes arrive is not a metric of its own but a quotient of these (``[1h]
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from http import HTTPStatus
-from itertools import accumulate, product
 
-from prometheus_client import CollectorRegistry, Gauge, GCCollector, Metric, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client import CollectorRegistry, Gauge, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.utils import floatToGoString
 
 from otp_service.core.evidence import OwnershipOutcome, SimSwapEffect
 from otp_service.core.ports import SendResult
 from otp_service.core.verification import Reason, Status
-
-#: What stands for every value outside a label's closed set.
-OTHER = "other"
+from otp_service.telemetry.series import OTHER, Counters, Histograms, Series
 
 DECISIONS = ("allowed", "refused", "would_refuse")
 VERIFICATION_STATUSES = ("started", *(status.value for status in Status if status.final))
@@ -63,111 +56,6 @@ _QUEUE = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 180)  # 50 ms 
 _DELIVERY = (1, 2.5, 5, 10, 20, 30, 60, 120, 180, 600, 3600)
 _LIFE = (5, 10, 20, 30, 45, 60, 120, 180, 300, 600, 900)
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-
-
-class _Series(ABC):
-    """
-    The series of one metric, by the values of their labels.
-
-    ``prometheus_client`` serves these numbers but does not hold them: its children take a lock or two for each
-    addition, and a start records a dozen.  Here an addition is a dictionary look-up, made from the event loop's
-    thread only.
-
-    Values outside a label's closed set become ``other`` and are not remembered, so that the number of series is at
-    most the product of the sets, whatever callers send.
-
-    Args:
-        name: as Prometheus knows it.
-        help_: one sentence.
-        labels: each label's name and its closed set, in the order in which values are given.
-        eager: make all series now, so that a rate is seen from the first event; otherwise on first use.
-    """
-
-    def __init__(
-        self, name: str, help_: str, labels: Mapping[str, Iterable[str]] | None = None, *, eager: bool = True,
-    ) -> None:
-        self._name = name
-        self._help = help_
-        self._labels = tuple(labels or ())
-        self._closed = tuple(frozenset(map(str, values)) for values in (labels or {}).values())
-        if eager:
-            for known in product(*(sorted(values) for values in self._closed)):
-                self._add_row(known)
-
-    def _known(self, labels: tuple[str, ...]) -> tuple[str, ...]:
-        """Collapse what is outside the closed sets."""
-        return tuple(
-            str(label) if label in values else OTHER for label, values in zip(labels, self._closed, strict=True)
-        )
-
-    @abstractmethod
-    def _add_row(self, known: tuple[str, ...]) -> None:
-        """Make the series of ``known`` unless it is there."""
-
-    @abstractmethod
-    def collect(self) -> Iterator[Metric]:
-        """Give everything to a scrape; called by the registry."""
-
-
-class _Counters(_Series):
-    """Numbers that only grow."""
-
-    def __init__(
-        self, name: str, help_: str, labels: Mapping[str, Iterable[str]] | None = None, *, eager: bool = True,
-    ) -> None:
-        self._rows: dict[tuple[str, ...], float] = {}
-        super().__init__(name, help_, labels, eager=eager)
-
-    def add(self, n: float, *labels: str) -> None:
-        """Add ``n`` to the series of ``labels``."""
-        if labels not in self._rows:
-            labels = self._known(labels)
-            self._add_row(labels)
-        self._rows[labels] += n
-
-    def _add_row(self, known: tuple[str, ...]) -> None:
-        self._rows.setdefault(known, 0)
-
-    def collect(self) -> Iterator[Metric]:
-        """Give one counter family."""
-        family = CounterMetricFamily(self._name, self._help, labels=self._labels)
-        for labels, count in self._rows.items():
-            family.add_metric(labels, count)
-        yield family
-
-
-class _Histograms(_Series):
-    """Distributions over ``buckets``: rising upper bounds, inclusive, without +Inf."""
-
-    def __init__(
-        self, name: str, help_: str, labels: Mapping[str, Iterable[str]] | None = None, *,
-        buckets: tuple[float, ...], eager: bool = True,
-    ) -> None:
-        self._bounds = buckets
-        self._rows: dict[tuple[str, ...], list[float]] = {}  # one count per bucket, one for +Inf, then the sum
-        super().__init__(name, help_, labels, eager=eager)
-
-    def observe(self, value: float, *labels: str) -> None:
-        """Record ``value``; a negative one (two clocks were compared) counts as zero."""
-        if labels not in self._rows:
-            labels = self._known(labels)
-            self._add_row(labels)
-        row = self._rows[labels]
-        row[bisect_left(self._bounds, value)] += 1
-        if value > 0:
-            row[-1] += value
-
-    def _add_row(self, known: tuple[str, ...]) -> None:
-        if known not in self._rows:
-            self._rows[known] = [0] * (len(self._bounds) + 2)
-
-    def collect(self) -> Iterator[Metric]:
-        """Give one histogram family, its buckets cumulated."""
-        family = HistogramMetricFamily(self._name, self._help, labels=self._labels)
-        bounds = [*map(floatToGoString, self._bounds), "+Inf"]
-        for labels, (*counts, total) in self._rows.items():
-            family.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), total)
-        yield family
 
 
 class Metrics:
@@ -199,7 +87,7 @@ class Metrics:
         self._build_store(scripts)
         self._build_http(routes)
         for attribute in vars(self).values():
-            if isinstance(attribute, _Series):
+            if isinstance(attribute, Series):
                 self.registry.register(attribute)
 
     def _build_process(self, version: str) -> None:
@@ -211,63 +99,63 @@ class Metrics:
         self._ready = Gauge("otp_ready", "1 while /readyz answers 200.", registry=self.registry)
 
     def _build_verifications(self, purposes: Iterable[str], limits: Iterable[str]) -> None:
-        self._limit_decisions = _Counters(
+        self._limit_decisions = Counters(
             "otp_limit_decisions_total", "Decisions of each limit.", {"limit": limits, "decision": DECISIONS},
         )
-        self._limit_fill = _Histograms(
+        self._limit_fill = Histograms(
             "otp_limit_fill_ratio", "How full the limit is for its caller after a decision; 1 is full.",
             {"limit": limits}, buckets=_FILL,
         )
-        self._verifications = _Counters(
+        self._verifications = Counters(
             "otp_verifications_total", "Verifications started and finished.",
             {"purpose": purposes, "status": VERIFICATION_STATUSES},
         )
-        self._rejections = _Counters(
+        self._rejections = Counters(
             "otp_rejections_total", "Rejected verifications by reason.", {"purpose": purposes, "reason": Reason},
         )
-        self._verification_seconds = _Histograms(
+        self._verification_seconds = Histograms(
             "otp_verification_duration_seconds", "From start to final status.",
             {"purpose": purposes, "status": VERIFICATION_STATUSES}, buckets=_LIFE, eager=False,
         )
-        self._attempts = _Counters(
+        self._attempts = Counters(
             "otp_attempts_total", "Guesses by outcome.", {"purpose": purposes, "outcome": ATTEMPT_OUTCOMES},
         )
-        self._sim_swaps = _Counters(
+        self._sim_swaps = Counters(
             "otp_sim_swaps_total", "Matches whose SIM was changed lately, by what that means to the purpose.",
             {"purpose": purposes, "effect": SimSwapEffect}, eager=False,
         )
 
     def _build_sending(self, purposes: Iterable[str], gateways: Iterable[str]) -> None:
-        self._sends = _Counters(
+        self._sends = Counters(
             "otp_sends_total", "Attempts to hand an SMS to a gateway.", {"gateway": gateways, "result": SendResult},
         )
-        self._send_seconds = _Histograms(
+        self._send_seconds = Histograms(
             "otp_send_seconds", "Time a gateway took to answer.", {"gateway": gateways}, buckets=_NETWORK,
         )
         self._gateway_share = Gauge(
             "otp_gateway_share", "Percent of its weight that a gateway has left; 100 while it is well.", ["gateway"],
             registry=self.registry,
         )
-        self._gateway_shifts = _Counters(
+        self._gateway_shifts = Counters(
             "otp_gateway_shifts_total", "Times that traffic was shifted.", {"gateway": gateways, "direction": SHIFTS},
         )
-        self._reports = _Counters(
+        self._reports = Counters(
             "otp_delivery_reports_total", "Delivery reports, by what they said and what became of them.",
             {"gateway": gateways, "state": DELIVERY_STATES, "outcome": REPORT_OUTCOMES}, eager=False,
         )
-        self._delivery_seconds = _Histograms(
+        self._delivery_seconds = Histograms(
             "otp_delivery_seconds", "From a gateway's acceptance to news of the delivery.", {"gateway": gateways},
             buckets=_DELIVERY,
         )
         self._gateways = frozenset(gateways)
-        self._skipped = _Counters(
+        self._skipped = Counters(
             "otp_sms_skipped_total", "Queued SMS that went nowhere, because their code was of no use any more.",
             {"reason": SKIP_REASONS},
         )
-        self._segments = _Counters(
+        self._segments = Counters(
             "otp_sms_segments_total", "SMS segments accepted: what is paid for.", {"purpose": purposes},
         )
-        self._queue_to_gateway = _Histograms(
+        self._queue_to_gateway = Histograms(
             "otp_queue_to_gateway_seconds", "From queueing an SMS to its first hand-over.", buckets=_QUEUE,
         )
         self._queue_depth = Gauge("otp_queue_depth", "Entries in a queue.", ["queue"], registry=self.registry)
@@ -277,11 +165,11 @@ class Metrics:
         )
 
     def _build_ownership(self, sources: Iterable[str]) -> None:
-        self._ownership_checks = _Counters(
+        self._ownership_checks = Counters(
             "otp_ownership_checks_total", "Ownership checks by outcome.",
             {"source": sources, "outcome": OwnershipOutcome},
         )
-        self._ownership_seconds = _Histograms(
+        self._ownership_seconds = Histograms(
             "otp_ownership_check_seconds", "Time an ownership source took.",
             {"source": sources, "outcome": OwnershipOutcome}, buckets=_NETWORK, eager=False,
         )
@@ -294,35 +182,35 @@ class Metrics:
             "otp_source_open", "1 while an ownership source rests or gets only questions that try it out.", ["source"],
             registry=self.registry,
         )
-        self._source_shifts = _Counters(
+        self._source_shifts = Counters(
             "otp_source_shifts_total", "Times that questions were shifted.", {"source": sources, "direction": SHIFTS},
         )
-        self._source_skips = _Counters(
+        self._source_skips = Counters(
             "otp_source_skips_total", "Times that an ownership source was not asked in its turn.",
             {"source": sources, "reason": SOURCE_SKIPS},
         )
         self._sources = frozenset(sources)
 
     def _build_store(self, scripts: Iterable[str]) -> None:
-        self._round_trips = _Counters("otp_store_round_trips_total", "Pipelines sent to the store.")
-        self._batch_size = _Histograms("otp_store_batch_size", "Calls that shared a round trip.", buckets=_BATCH)
-        self._store_seconds = _Histograms(
+        self._round_trips = Counters("otp_store_round_trips_total", "Pipelines sent to the store.")
+        self._batch_size = Histograms("otp_store_batch_size", "Calls that shared a round trip.", buckets=_BATCH)
+        self._store_seconds = Histograms(
             "otp_store_call_seconds", "A transition, its wait for the batch included.", {"script": scripts},
             buckets=_STORE_CALL, eager=False,
         )
-        self._store_retries = _Counters("otp_store_retries_total", "Calls to the store that were repeated.")
-        self._store_errors = _Counters(
+        self._store_retries = Counters("otp_store_retries_total", "Calls to the store that were repeated.")
+        self._store_errors = Counters(
             "otp_store_errors_total", "Calls to the store that failed for good.", {"kind": STORE_ERRORS},
         )
 
     def _build_http(self, routes: Iterable[str]) -> None:
         routes = tuple(routes)
         statuses = [str(status.value) for status in HTTPStatus]
-        self._requests = _Counters(
+        self._requests = Counters(
             "otp_http_requests_total", "HTTP requests answered.",
             {"route": routes, "method": METHODS, "status": statuses}, eager=False,
         )
-        self._request_seconds = _Histograms(
+        self._request_seconds = Histograms(
             "otp_http_request_seconds", "Time to answer.", {"route": routes}, buckets=_REQUEST, eager=False,
         )
 

@@ -20,7 +20,7 @@ from otp_service.core.errors import InvalidRequest, MethodNotAllowed, NotFound
 from otp_service.core.ports import ReportForged, ReportingGateway, ReportRequest, ReportUnreadable
 from otp_service.delivery.accounts import Account
 from otp_service.telemetry.logs import get_logger
-from otp_service.telemetry.metrics import OTHER
+from otp_service.telemetry.series import OTHER
 from otp_service.web.authentication import Authenticator
 from otp_service.web.bodies import read_up_to
 from otp_service.web.dependencies import WebDependencies

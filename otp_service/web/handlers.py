@@ -15,7 +15,7 @@ from otp_service.core.errors import FieldError, Forbidden, InvalidRequest, NotFo
 from otp_service.core.keyring import KeyRing
 from otp_service.core.verification import Verification
 from otp_service.service import Caller, Secrets
-from otp_service.storage.store import Replay
+from otp_service.storage.calls import Replay
 from otp_service.telemetry.logs import get_logger
 from otp_service.web import answers
 from otp_service.web.authentication import Authenticator, is_browser

@@ -18,7 +18,7 @@ from structlog.contextvars import bind_contextvars
 from otp_service.core.errors import Internal, Refusal, StoreUnavailable
 from otp_service.core.locales import negotiate_locale
 from otp_service.telemetry.logs import canonical, get_logger
-from otp_service.telemetry.metrics import OTHER
+from otp_service.telemetry.series import OTHER
 from otp_service.web import problems
 from otp_service.web.cors import Cors
 from otp_service.web.dependencies import WebDependencies

@@ -28,7 +28,7 @@ from otp_service.core.evidence import Evidence, OwnershipOutcome
 from otp_service.core.limits import ID_OWNERSHIP_CHECKS, PHONE_OWNERSHIP_CHECKS, Limit, Mode
 from otp_service.core.verification import Ownership, Verification
 from otp_service.storage import keys
-from otp_service.storage.store import Settlement
+from otp_service.storage.calls import Settlement
 
 MATCH, MISMATCH = OwnershipOutcome.MATCH, OwnershipOutcome.MISMATCH
 NOT_AVAILABLE, ERROR = OwnershipOutcome.NOT_AVAILABLE, OwnershipOutcome.ERROR

@@ -32,8 +32,8 @@ from otp_service.core.errors import Refusal
 from otp_service.core.limits import Limit, Mode
 from otp_service.core.verification import Verification
 from otp_service.service import Caller
+from otp_service.storage.calls import Settlement
 from otp_service.storage.client import connect
-from otp_service.storage.store import Settlement
 
 NO_COOLDOWN = Limit(kinds.PHONE_COOLDOWN, 1, 60, mode=Mode.RECORD_ONLY)
 

@@ -25,8 +25,8 @@ from otp_service.core.errors import Unavailable
 from otp_service.core.limits import PHONE_COOLDOWN, Limit, Mode
 from otp_service.core.verification import Consent, Ownership
 from otp_service.storage import keys
+from otp_service.storage.calls import NewVerification
 from otp_service.storage.records import EXTRA_PLACE, ID_PLACE, PHONE_PLACE
-from otp_service.storage.store import NewVerification
 
 TEST_KEY = replace(PORTAL, test=True)
 

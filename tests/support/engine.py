@@ -48,6 +48,7 @@ from otp_service.service import Caller, Secrets, StartCommand, VerificationServi
 from otp_service.service.allowances import Allowances
 from otp_service.service.attestation import ATTESTED
 from otp_service.storage import keys, scripts
+from otp_service.storage.calls import Answer, Replay, SendLimits
 from otp_service.storage.client import StoreClient
 from otp_service.storage.gateways import GatewayStore
 from otp_service.storage.peers import PeerStore
@@ -55,7 +56,7 @@ from otp_service.storage.queue import QueuedSms, SmsQueue
 from otp_service.storage.records import to_record
 from otp_service.storage.scripts import Script
 from otp_service.storage.sources import SourceStore
-from otp_service.storage.store import Answer, Replay, SendLimits, Store
+from otp_service.storage.store import Store
 from otp_service.telemetry.metrics import Metrics
 from sms_adapters.fake import FakeGateway
 from support.inquiry import chain_of

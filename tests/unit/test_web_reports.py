@@ -14,7 +14,7 @@ from web_harness import KEY, PUBLIC_URL, REPORT_SECRET, SIMPLE, Web, catalogue, 
 
 from otp_service.core.ports import DeliveryReport, ReportRequest
 from otp_service.delivery.accounts import Account
-from otp_service.storage.store import Taken
+from otp_service.storage.calls import Taken
 from otp_service.web import bodies, openapi
 from sms_adapters.console import ConsoleGateway
 from sms_adapters.esms import EsmsGateway
