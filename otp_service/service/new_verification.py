@@ -42,6 +42,8 @@ def record_fields(
         )
     if purpose.assisted:
         fields += ("A", 1)
+    if command.links.callback_url is not None:
+        fields += ("H", 1)
     return fields
 
 

@@ -36,16 +36,17 @@ from otp_service.core.limits import PHONE_FAILURES, LimitBook, State
 from otp_service.core.magic_numbers import is_magic, magic_code
 from otp_service.core.result_token import TokenInvalid, claims_of
 from otp_service.core.times import iso
-from otp_service.core.verification import Purpose, Status, Verification
+from otp_service.core.verification import Links, Purpose, Status, Verification
 from otp_service.service.allowances import Allowances, send_group
 from otp_service.service.attestation import Attestation
 from otp_service.service.callers import Caller, Secrets, StartCommand
 from otp_service.service.new_verification import fresh, id_digest, phone_names, record_fields, sealed_extra
 from otp_service.service.ownership import Inquirer, OwnershipStep
+from otp_service.service.proof import Proofs
 from otp_service.service.refusals import refusal_of, whole_seconds
 from otp_service.service.tally import Tally
 from otp_service.storage.calls import Answer, AskBefore, NewVerification, Replay
-from otp_service.storage.records import to_verification
+from otp_service.storage.records import open_links, seal_links, to_verification
 from otp_service.storage.store import Store
 from otp_service.telemetry.metrics import Metrics
 
@@ -69,6 +70,7 @@ class VerificationService:
         inline_deadline_s: how long a check waits for the sources before the worker takes over.
         worker_deadline_s: how long the worker gives them.
         ask_backoff_s: after a source's error, the first wait; it doubles up to sixteen times that.
+        proof_cost: PBKDF2 iterations of one step of a proof of work.
         demo: whether every caller may use magic numbers, not test keys alone.
     """
 
@@ -76,7 +78,7 @@ class VerificationService:
         self, store: Store, *, secrets: Callable[[], Secrets], limit_book: LimitBook,
         purposes: Mapping[str, Purpose], inquirer: Inquirer, metrics: Metrics, issuer: str,
         inline_deadline_s: float = 3.0, worker_deadline_s: float = 15.0, ask_backoff_s: float = 2.0,
-        demo: bool = False,
+        proof_cost: int = 5000, demo: bool = False,
     ) -> None:
         self.store = store
         self._demo = demo
@@ -86,6 +88,7 @@ class VerificationService:
         self._metrics = metrics
         self._tally = Tally(metrics)
         self._allowances = Allowances(limit_book, self._ring)
+        self._proofs = Proofs(limit_book, self._ring, lambda one: self._allowances.address(one)[0], cost=proof_cost)
         self._ask_after_ms = round((inline_deadline_s + _ASK_MARGIN_S) * 1000)
         self._ownership = OwnershipStep(
             store, ring=self._ring, limit_book=limit_book, purposes=purposes, inquirer=inquirer, metrics=metrics,
@@ -115,8 +118,8 @@ class VerificationService:
         Where ownership is asked before the code, that question is what is queued; it is asked at once, within the
         inline deadline.
 
-        Raises InvalidRequest for a magic number of a live key, RateLimited, IdempotencyKeyReused, Unavailable,
-        StoreUnavailable.
+        Raises InvalidRequest for a magic number of a live key, ProofRequired, RateLimited, IdempotencyKeyReused,
+        Unavailable, StoreUnavailable.
         """
         ring = self.secrets.ring
         purpose, phone = command.purpose, command.phone_number
@@ -124,6 +127,7 @@ class VerificationService:
         verification_id = ring.new_id(shard)
         if is_magic(phone) and not (caller.test or self._demo):
             raise InvalidRequest(FieldError("phone_number", "test_number"))
+        gate = self._proofs.gate(caller, command)
         _, block = self._allowances.address(command.end_user_ip)
         fields = record_fields(ring, caller, verification_id, command, ask_after_ms=self._ask_after_ms)
         answer = await self.store.start(
@@ -133,6 +137,7 @@ class VerificationService:
                 group=send_group(purpose, caller), block=block,
                 life_ms=purpose.life_s * 1000, code_ms=purpose.code.validity_s * 1000,
                 fields=fields, extra=sealed_extra(ring, verification_id, command),
+                links=seal_links(ring, verification_id, command.links), gate=gate,
                 before=self._before(purpose) if purpose.asks_before else None,
             ),
             self._allowances.sends(caller, purpose, phone, command.end_user_ip),
@@ -151,6 +156,8 @@ class VerificationService:
                 return to_verification(ring, answer.id, answer.record, answer.now_ms)
             case "refused":
                 raise refusal_of(answer.decisions)
+            case "proof":
+                raise self._proofs.required(caller, command)
             case "reused":
                 raise IdempotencyKeyReused
             case _:
@@ -292,6 +299,18 @@ class VerificationService:
     async def get(self, caller: Caller, verification_id: str) -> Verification:
         """Read a verification as it stands by now; changes nothing.  Raises NotFound."""
         return await self._view(caller, self._shard(self.secrets.ring, verification_id), verification_id)
+
+    async def view(self, caller: Caller, verification_id: str) -> tuple[Verification, Links]:
+        """Read a verification with where it leads; changes nothing.  Raises NotFound."""
+        ring = self.secrets.ring
+        shard = self._shard(ring, verification_id)
+        answer, reason = await self.store.read_with_links(shard, verification_id, caller.tenant)
+        if not answer.record:
+            raise NotFound
+        verification = to_verification(
+            ring, verification_id, answer.record, answer.now_ms, status=answer.outcome, reason=reason,
+        )
+        return verification, open_links(ring, verification_id, answer.extra)
 
     async def cancel(self, caller: Caller, verification_id: str) -> Verification:
         """Cancel a live verification.  Raises NotFound, AlreadyFinal."""

@@ -6,12 +6,14 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from secrets import token_urlsafe
-from typing import Annotated, Any, Final
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from otp_service.core.client import ApiKey, Client, Scope
+from otp_service.core.client import ApiKey, Client, ProofMode, Scope
 from otp_service.core.errors import ConfigurationError
+from otp_service.core.webhook_secrets import checked_secrets
 from otp_service.settings.base import (
     DEMO_DIGEST,
     Listed,
@@ -98,6 +100,10 @@ class ClientSection(Section):
     hotline: str | None = Field(None, min_length=1, max_length=40)
     return_hosts: Annotated[frozenset[str], AfterValidator(checked_hosts), Listed] = frozenset()
     webhook_hosts: Annotated[frozenset[str], AfterValidator(checked_hosts), Listed] = frozenset()
+    webhook_url: str | None = Field(None, max_length=512)
+    webhook_secrets: Annotated[tuple[str, ...], Listed] = Field((), repr=False)
+    webhook_secrets_file: Path | None = None
+    proof: ProofMode = ProofMode.ABUSE
     keys: tuple[KeySection, ...] = ()
 
     @field_validator("purposes")
@@ -106,6 +112,32 @@ class ClientSection(Section):
         if unknown := sorted(purposes - known(info).purposes):
             raise ValueError(f"no such purpose: {', '.join(unknown)}")
         return purposes
+
+    @field_validator("webhook_secrets")
+    @classmethod
+    def _signing(cls, secrets: tuple[str, ...]) -> tuple[str, ...]:
+        return checked_secrets(secrets)
+
+    @model_validator(mode="after")
+    def _deliverable(self) -> Self:
+        """Refuse a webhook that could never be delivered or believed."""
+        if self.webhook_url is None:
+            return self
+        if not self.client("a").allows_host(self.webhook_url, self.webhook_hosts):
+            raise ValueError("webhook_url: https, at one of webhook_hosts")
+        if not self._secrets():
+            raise ValueError("webhook_url: nothing to sign with; `otp-service webhooks secret` makes a secret")
+        return self
+
+    def _secrets(self) -> tuple[str, ...]:
+        """Return the secrets from wherever they stand."""
+        if self.webhook_secrets_file is None:
+            return self.webhook_secrets
+        try:
+            lines = self.webhook_secrets_file.read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"webhook_secrets_file: cannot be read ({type(error).__name__})") from None
+        return checked_secrets((*self.webhook_secrets, *lines))
 
     @field_validator("keys")
     @classmethod
@@ -121,7 +153,8 @@ class ClientSection(Section):
         return Client(
             name=name, display_name=self.display_name, purposes=self.purposes, origins=self.origins,
             webotp_host=self.webotp_host, hotline=self.hotline, return_hosts=self.return_hosts,
-            webhook_hosts=self.webhook_hosts, keys=tuple(key.key() for key in self.keys),
+            webhook_hosts=self.webhook_hosts, webhook_secrets=self._secrets(), webhook_url=self.webhook_url,
+            proof=self.proof, keys=tuple(key.key() for key in self.keys),
         )
 
 

@@ -30,6 +30,7 @@ from otp_service.settings.policies import (
 from otp_service.settings.sections import (
     KeysSection,
     LoggingSection,
+    ProofSection,
     ServerSection,
     ServiceSection,
     StoreSection,
@@ -57,6 +58,7 @@ class Document(Section):
     routes: tuple[RouteSection, ...] = ()
     ownership: OwnershipSection = Field(default_factory=OwnershipSection)
     sources: dict[SourceName, SourceSection] = Field(default_factory=dict)
+    proof: ProofSection = Field(default_factory=ProofSection)
     logging: LoggingSection = Field(default_factory=LoggingSection)
     purposes: Annotated[dict[PurposeName, PurposeSection], Field(min_length=1)]
     limits: LimitsSection
@@ -79,7 +81,7 @@ class Settings:
         gateways: the accounts at gateways by name, used or not.
         routes: which of them serve a message, the one for all that is left last.
         sources: the ownership sources by name, used or not.
-        service, server, store, keys, sending, ownership, logging: the sections of default.toml.
+        service, server, store, keys, sending, ownership, proof, logging: the sections of default.toml.
     """
 
     config_dir: Path
@@ -92,6 +94,7 @@ class Settings:
     routes: tuple[Route, ...]
     ownership: OwnershipSection
     sources: dict[str, SourceSection]
+    proof: ProofSection
     logging: LoggingSection
     purposes: dict[str, Purpose]
     limits: tuple[Limit, ...]
@@ -157,7 +160,7 @@ def load_settings(
         config_dir=folder,
         service=document.service, server=document.server, store=document.store, keys=document.keys,
         sending=document.sending, ownership=document.ownership, sources=dict(document.sources),
-        logging=document.logging,
+        logging=document.logging, proof=document.proof,
         gateways=dict(document.gateways), routes=routes_of(document.sending, document.routes),
         purposes={name: section.purpose(name) for name, section in document.purposes.items()},
         limits=limits_of(document.limits),

@@ -107,6 +107,12 @@ class KeysSection(Section):
     file: Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)] = None
 
 
+class ProofSection(Section):
+    """``[proof]``: how much work a browser does where a proof is asked for."""
+
+    cost: int = Field(5000, ge=100, le=200_000)
+
+
 def _as_bool(value: Any) -> Any:
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 

@@ -107,7 +107,41 @@ class NewVerification:
     code_ms: int
     fields: Sequence[Any]
     extra: bytes = b""
+    links: bytes = b""
     before: AskBefore | None = None
+    gate: Gate | None = None
+
+
+@dataclass(slots=True)
+class Gate:
+    """
+    What a start passes before its limits.
+
+    Attributes:
+        spent_key: the key of the proof of work that it brings; empty without one.
+        proof_ms: how long that key is kept: as long as the proof could be shown again.
+        rates: the rates that a start without proof spends, each with its key; at most two.
+        opens_with_proof: whether a refusal of those asks for a proof; otherwise it is a refusal like any other.
+    """
+
+    spent_key: str = ""
+    proof_ms: int = 0
+    rates: tuple[tuple[str, Limit], ...] = ()
+    opens_with_proof: bool = True
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of ``scripts/start.lua``: the proof's, then those of two rates."""
+        return (self.spent_key, *[key for key, _ in self.rates], "", "")[:3]
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """Its arguments: how long a proof is kept, what a refusal means, and the two rates."""
+        numbers = [part for _, limit in self.rates for part in rate_args(limit)]
+        return (self.proof_ms, "p" if self.opens_with_proof else "", *numbers, *[0] * 6)[:8]
+
+
+OPEN = Gate()
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,11 @@ def sealed_extra(shard: int, verification_id: str) -> str:
     return f"{_PREFIXES[shard]}x:{verification_id}"
 
 
+def links(shard: int, verification_id: str) -> str:
+    """Return the key of the sealed links of a verification: its webhook's, and its page's way back."""
+    return f"{_PREFIXES[shard]}w:{verification_id}"
+
+
 def phone(shard: int, name: str) -> str:
     """Return the key of a phone's hash."""
     return f"{_PREFIXES[shard]}p:{name}"
@@ -66,6 +71,11 @@ def rate(kind: str, subject: str) -> str:
 def replay(name: str) -> str:
     """Return the key of an idempotency record."""
     return f"otp:k:{{{name}}}"
+
+
+def proof(challenge: str) -> str:
+    """Return the key that says that a proof of work was spent."""
+    return f"otp:w:{{{challenge}}}"
 
 
 def shares() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 from otp_service.core.keyring import KeyRing
@@ -11,6 +12,7 @@ from otp_service.core.verification import (
     STATUS_CODES,
     Consent,
     Delivery,
+    Links,
     Ownership,
     Status,
     Verification,
@@ -29,7 +31,7 @@ _OUTCOMES = {code.encode(): outcome for outcome, code in OUTCOME_CODES.items()}
 TEST_SUFFIX = "~"
 
 #: Places that sealed data is bound to.
-PHONE_PLACE, ID_PLACE, EXTRA_PLACE = "phone", "id", "extra"
+PHONE_PLACE, ID_PLACE, EXTRA_PLACE, LINKS_PLACE = "phone", "id", "extra", "links"
 
 
 def to_record(flat: Sequence[bytes]) -> Record:
@@ -78,6 +80,20 @@ def to_verification(
         asked_before=b"bf" in record,
         consent=Consent(record[b"cn"].decode(), record[b"cg"].decode()) if b"cn" in record else None,
     )
+
+
+def seal_links(ring: KeyRing, verification_id: str, links: Links) -> bytes:
+    """Seal where a verification leads; empty when it leads nowhere."""
+    told = {
+        name: url
+        for name, url in (("callback_url", links.callback_url), ("return_url", links.return_url)) if url is not None
+    }
+    return ring.seal(verification_id, LINKS_PLACE, json.dumps(told)) if told else b""
+
+
+def open_links(ring: KeyRing, verification_id: str, sealed: bytes) -> Links:
+    """Open what :func:`seal_links` made.  Raises SealBroken."""
+    return Links(**json.loads(ring.unseal(verification_id, LINKS_PLACE, sealed))) if sealed else Links()
 
 
 def _ownership(record: Mapping[bytes, bytes]) -> Ownership:

@@ -15,6 +15,7 @@ from otp_service.core.keyring import SHARDS
 from otp_service.core.limits import Decision, Limit, State
 from otp_service.storage import keys, scripts
 from otp_service.storage.calls import (
+    OPEN,
     Answer,
     FirstCode,
     NewVerification,
@@ -71,15 +72,18 @@ class Store:
     async def start(self, new: NewVerification, limits: SendLimits, replay: Replay | None) -> Answer:
         """Start a verification; see ``scripts/start.lua``."""
         names = [keys.phone(new.shard, name) for name in new.phone_names]
+        gate = new.gate or OPEN
         outcome, now_ms, found, record, answers, older = await self._run(
             "start",
-            (keys.verification(new.shard, new.id), _replay_key(replay), *limits.rate_keys, *names),
+            (keys.verification(new.shard, new.id), _replay_key(replay), *limits.rate_keys, *gate.keys, *names),
             (self.now_ms, new.id, new.client, new.purpose, new.group, new.block, replay.body if replay else "",
              new.life_ms, self._queue_cap, new.extra, *limits.args, new.code_ms,
-             *((new.before.within_ms, new.before.worker_after_ms) if new.before else ("", "")), *new.fields),
+             *((new.before.within_ms, new.before.worker_after_ms) if new.before else ("", "")), *gate.args,
+             new.links, *new.fields),
         )
+        told = (*limits.told, *[limit for _, limit in gate.rates])
         return Answer(
-            outcome.decode(), now_ms, to_record(record), _decisions(limits.told, answers), id=found.decode(),
+            outcome.decode(), now_ms, to_record(record), _decisions(told, answers), id=found.decode(),
             older=older.decode(),
         )
 
@@ -134,6 +138,14 @@ class Store:
             (self.now_ms, client),
         )
         return Answer(status.decode(), now_ms, to_record(record), extra=extra)
+
+    async def read_with_links(self, shard: int, verification_id: str, client: str) -> tuple[Answer, str]:
+        """Read one verification with its sealed links as its ``extra``; otherwise as :meth:`read`."""
+        now_ms, record, status, reason, links = await self._run(
+            "read", (keys.verification(shard, verification_id), keys.links(shard, verification_id)),
+            (self.now_ms, client),
+        )
+        return Answer(status.decode(), now_ms, to_record(record), extra=links), reason.decode()
 
     async def poll(self, shard: int, verification_ids: Sequence[str]) -> list[bool]:
         """Tell which of these verifications of one shard are final or gone."""

@@ -63,13 +63,18 @@ class Authenticator:
         token = _bearer(request)
         if not token.startswith(_CLIENT_TOKEN):
             return self._portal(token, scope)
+        caller = self.browser(request, verification_id, token)
+        origin = request.headers.get("Origin")
+        if origin is not None and not caller.client.allows_origin(origin):
+            raise Forbidden
+        return caller
+
+    def browser(self, request: web.Request, verification_id: str, token: str) -> Caller:
+        """Return the browser that holds this verification's token, from wherever it calls.  Raises Unauthenticated."""
         tenant = self._client_of_token(verification_id, token)
         client = self._clients.get(tenant.removesuffix(TEST_SUFFIX)) if tenant is not None else None
         if tenant is None or client is None:
             raise Unauthenticated
-        origin = request.headers.get("Origin")
-        if origin is not None and not client.allows_origin(origin):
-            raise Forbidden
         return Caller(client, test=tenant.endswith(TEST_SUFFIX), address=self.address(request))
 
     def address(self, request: web.Request) -> str:

@@ -34,6 +34,8 @@ _NOTICE_BYTES: Final = 64
 _REPLY_MAX: Final = 2000
 _TOKEN_MAX: Final = 4096
 _PURPOSE_MAX: Final = 32
+_URL_MAX: Final = 512
+_PROOF_MAX: Final = 4096
 _ADDRESS_MAX: Final = 45
 
 _VIETNAM_S: Final = 7 * 3600
@@ -173,6 +175,13 @@ def _read_reply(text: str) -> str:
     return text
 
 
+def _read_url(text: str) -> str:
+    """Take what may be an absolute URL without fragment; whose host it may name is the client's to say."""
+    if len(text) > _URL_MAX or not text.isascii() or not text.isprintable() or set(text) & set(' "<>\\^`{|}#;,'):
+        refuse("url_malformed")
+    return text
+
+
 def _read_locale(text: str) -> str:
     if text not in LOCALES:
         refuse("locale_unknown")
@@ -230,6 +239,19 @@ PurposeText = Annotated[str, _short_text(_PURPOSE_MAX), _schema(
 )]
 TokenText = Annotated[str, _short_text(_TOKEN_MAX), _schema(
     "eyJhbGciOiJFUzI1NiIsImtpZCI6…", "The `result_token` of an answer.", minLength=1, maxLength=_TOKEN_MAX,
+)]
+CallbackUrlText = Annotated[str, _string(_read_url), _schema(
+    "https://api.example.vn/otp-webhooks", "Where the verdict is sent (Standard Webhooks): https, a registered host.",
+    maxLength=_URL_MAX,
+)]
+ReturnUrlText = Annotated[str, _string(_read_url), _schema(
+    "https://dichvucong.example.vn/dang-ky/ket-qua",
+    "Where our page sends the browser at the end, with `verification_id` added: https, a registered host.",
+    maxLength=_URL_MAX,
+)]
+ProofText = Annotated[str, _short_text(_PROOF_MAX), _schema(
+    "eyJjaGFsbGVuZ2UiOnsicGFy…", "What the browser made of the `challenge` of `proof_required`; `none` for a browser "
+    "that runs no JavaScript, to which a stricter address limit applies.", minLength=1, maxLength=_PROOF_MAX,
 )]
 ReplyText = Annotated[str, _string(_read_reply), _schema(
     "Ho ten: NGUYEN VAN A, Ngay sinh: 01/01/1990, So giay to: 052090000001",

@@ -38,6 +38,9 @@ _ABOUT: Final = (
 #: Members that the refusals carry, beside those of RFC 9457.
 _MEMBERS: Final[dict[str, Any]] = {
     "suggestion": {"type": "string", "description": "Today's form of a pre-2018 number."},
+    "challenge": {
+        "type": "object", "description": "What the browser must solve (ALTCHA); `/element.js` does.",
+    },
     "attempts_left": {"type": "integer"},
     "send_number": {"type": "integer", "description": "Which SMS to read."},
     "resend_at": {"type": ["string", "null"], "format": "date-time"},

@@ -15,11 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from otp_service.core.client import Client
 from otp_service.core.errors import FieldError, Forbidden, InvalidRequest, PhoneNotMobile
-from otp_service.core.verification import Consent, Purpose
+from otp_service.core.verification import Consent, Links, Purpose
 from otp_service.service import StartCommand
 from otp_service.web.fields import (
     AddressText,
     BirthDateText,
+    CallbackUrlText,
     CodeText,
     IdNumberText,
     LocaleText,
@@ -27,9 +28,11 @@ from otp_service.web.fields import (
     NoticeText,
     PhoneText,
     PreviousIdNumberText,
+    ProofText,
     PurposeText,
     ReferenceText,
     ReplyText,
+    ReturnUrlText,
     TimestampText,
     TokenText,
 )
@@ -39,7 +42,7 @@ MAX_ERRORS: Final = 32
 _FIELD_NAME_MAX: Final = 64
 
 #: Members of a start that come with a later version: refused, because ignoring them would promise something.
-_LATER: Final = frozenset({"callback_url", "return_url", "official_id", "proof"})
+_LATER: Final = frozenset({"official_id"})
 
 #: What pydantic calls it → our code, a key of ``[fields]``.
 _CODES: Final = {"missing": "missing", "extra_forbidden": "unknown_field", "model_type": "wrong_type"}
@@ -75,6 +78,9 @@ class StartBody(_Strict):
     reference: ReferenceText | None = None
     locale: LocaleText | None = None
     consent: ConsentBody | None = Field(None, description="Required where the purpose says so.")
+    callback_url: CallbackUrlText | None = None
+    return_url: ReturnUrlText | None = None
+    proof: ProofText | None = None
 
 
 class ResendBody(_Strict):
@@ -129,7 +135,7 @@ def read_start(
     """
     purpose = _purpose(raw, client, purposes)
     body, errors = _validate(StartBody, raw, also)
-    if lacking := _purpose_errors(raw, purpose):
+    if lacking := [*_purpose_errors(raw, purpose), *_link_errors(raw, client)]:
         seen = {error.field for error in errors}
         errors += [error for error in lacking if error.field not in seen]
     if body is None or purpose is None or errors:
@@ -141,6 +147,7 @@ def read_start(
         full_name=body.full_name, birth_date=body.birth_date, end_user_ip=body.end_user_ip, reference=body.reference,
         locale=locale,
         consent=Consent(consent.notice_version, consent.given_at) if consent else None,
+        links=Links(body.callback_url or client.webhook_url, body.return_url), proof=body.proof,
     )
     return Start(command, _warnings(body))
 
@@ -173,6 +180,18 @@ def _purpose_errors(raw: Mapping[str, Any], purpose: Purpose | None) -> list[Fie
         errors.append(FieldError("end_user_ip", "address_required"))
     if purpose.consent_required and raw.get("consent") is None:
         errors.append(FieldError("consent", "consent_required"))
+    return errors
+
+
+def _link_errors(raw: Mapping[str, Any], client: Client) -> list[FieldError]:
+    """Say which links point to hosts that the client did not register."""
+    errors = [
+        FieldError(field, "host_not_registered")
+        for field, hosts in (("callback_url", client.webhook_hosts), ("return_url", client.return_hosts))
+        if type(url := raw.get(field)) is str and not client.allows_host(url, hosts)
+    ]
+    if not errors and raw.get("callback_url") is not None and not client.webhook_secrets:
+        errors.append(FieldError("callback_url", "webhook_secret_missing"))
     return errors
 
 

@@ -27,6 +27,7 @@ from otp_service.core.errors import (
     NotFound,
     NotVerified,
     PhoneNotMobile,
+    ProofRequired,
     RateLimited,
     Refusal,
     ResendTooSoon,
@@ -105,7 +106,7 @@ OPERATIONS: Final = (
         about="A 201 means that the SMS is queued durably.  A client has at most one live verification per phone and "
               "purpose: a new start ends the older one as `cancelled`.",
         success=201, said="Started.", answer=VerificationAnswer, invalid=_BODY,
-        refusals=(*_CALLER, PhoneNotMobile, RateLimited, *_REPLAY, *_ANY),
+        refusals=(*_CALLER, PhoneNotMobile, ProofRequired, RateLimited, *_REPLAY, *_ANY),
     ),
     Operation(
         id="check", method="POST", path=f"{VERIFICATION}/check", scope=Scope.VERIFY, browser=True, body=CheckBody,

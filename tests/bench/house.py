@@ -44,6 +44,7 @@ purposes = ["{PURPOSE}"]
 digest = "sha256:{sha256(API_KEY.encode()).hexdigest()}"
 expires = 2099-01-01
 """
+_LIMITS: Final = ("CLIENT_SENDS", "SERVICE_SENDS", "CLIENT_UNPROVEN_SENDS", "ADDRESS_UNPROVEN_SENDS")
 _OPEN: Final = {"COUNT": "1000000", "PERIOD": "1s", "BURST": "1000000"}
 
 
@@ -59,7 +60,7 @@ def environment(config: Path, data_dir: Path, gateway_url: str, store_url: str =
     """Return the variables that make the shipped settings the benchmark's."""
     opened = {
         f"OTP__LIMITS__{limit}__{name}": value
-        for limit in ("CLIENT_SENDS", "SERVICE_SENDS") for name, value in _OPEN.items()
+        for limit in _LIMITS for name, value in _OPEN.items()
     }
     return {
         **opened, "OTP_CONFIG_DIR": str(config), "OTP__STORE__DATA_DIR": str(data_dir), "OTP__STORE__URL": store_url,

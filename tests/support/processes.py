@@ -49,6 +49,7 @@ _CLIENTS = """\
 display_name = "Portal"
 purposes = ["registration", "account_link", "sign_in", "password_reset", "assisted_registration", "phone_only"]
 origins = ["{origin}"]
+proof = "never"
 [[clients.portal.keys]]
 digest = "sha256:{portal}"
 expires = 2999-01-01
@@ -58,6 +59,7 @@ scopes = ["verify", "read", "redeem", "evidence", "metrics"]
 display_name = "Another portal"
 purposes = ["registration", "phone_only"]
 origins = ["https://other.example.vn"]
+proof = "never"
 [[clients.other.keys]]
 digest = "sha256:{other}"
 expires = 2999-01-01

@@ -99,7 +99,7 @@ PAGES = (README, README_VI, *sorted((ROOT / "docs").glob("*.md")))
 YES_NO = {README: ("yes", "no"), README_VI: ("có", "không")}
 
 #: Refusals of the contract that this version has no occasion for; the API page says so.
-LATER = {"proof_required", "official_not_allowed"}
+LATER = {"official_not_allowed"}
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 each_readme = pytest.mark.parametrize("page", [README, README_VI], ids=lambda page: page.name)
@@ -273,7 +273,7 @@ def test_the_codes_of_our_own_are_told() -> None:
         for code in re.findall(r'provider_code="([a-z_]+)"', inspect.getsource(module))
     }
     given |= set(re.findall(r'NoAnswer\("([a-z_]+)"', inspect.getsource(exchange)))
-    given |= set(re.findall(r'"([a-z_]+)"', inspect.getsource(exchange._why_not_connected)))
+    given |= set(re.findall(r'"([a-z_]+)"', inspect.getsource(exchange.why_not_connected)))
     assert given - {"too_long"} == set(first_names(OPERATIONS_PAGE, "`provider_code` of ours"))
 
 
@@ -927,10 +927,10 @@ def test_the_fields_of_a_start_are_complete() -> None:
 
 
 async def test_a_later_field_is_refused_as_told(service: Web) -> None:
-    """A webhook's address is not_supported, an unknown name is unknown_field, and both are told at once."""
-    response = await service.call("POST", "/v1/verifications", {**START, "callback_url": "https://a.example", "x": 1})
+    """An official is not_supported, an unknown name is unknown_field, and both are told at once."""
+    response = await service.call("POST", "/v1/verifications", {**START, "official_id": "1", "x": 1})
     told = {error["field"]: error["code"] for error in (await response.json())["errors"]}
-    assert {"callback_url": "not_supported", "x": "unknown_field"} == told
+    assert {"official_id": "not_supported", "x": "unknown_field"} == told
 
 
 def test_the_examples_have_every_member() -> None:
@@ -986,7 +986,8 @@ def test_the_table_of_keys_is_complete() -> None:
     assert in_scripts == {re.sub(r"<.*", "", name.removeprefix("otp:{s07}:")) for name in rows if "{s07}" in name}
     assert {
         keys.verification(7, "<id>"), keys.phone(7, "<name>"), keys.sms_queue(7), keys.due(7), keys.ask(7),
-        keys.id_number(7, "<name>"), keys.rate("<kind>", "<subject>"), keys.replay("<name>"), keys.META, keys.shares(),
+        keys.id_number(7, "<name>"), keys.rate("<kind>", "<subject>"), keys.replay("<name>"), keys.META,
+        keys.links(7, "<id>"), keys.proof("<name>"), keys.shares(),
         keys.gateway_message("<gateway>", "<provider id>"),
         *(keys.gateway("<gateway>", kind) for kind in ("early", "polls", "rate", "token", "lease")),
         keys.source_shares(), *(keys.source("<source>", kind) for kind in ("budget", "token", "lease")),

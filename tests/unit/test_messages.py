@@ -47,7 +47,7 @@ FIELD_CODES = {
 REFUSALS = [
     errors.InvalidRequest(errors.FieldError("code", "missing")), errors.Unauthenticated(), errors.Forbidden(),
     errors.NotFound(), errors.MethodNotAllowed(), errors.PhoneNotMobile("0362345678"),
-    errors.WrongCode(attempts_left=4, send_number=2),
+    errors.ProofRequired({"parameters": {}}), errors.WrongCode(attempts_left=4, send_number=2),
     errors.CodeExpired(resend_at="2026-01-31T08:00:00Z", sends_left=2), errors.Locked(),
     errors.GuessTooSoon(retry_after_s=60), errors.ResendTooSoon(retry_after_s=60),
     errors.SendsExhausted(expires_at="2026-01-31T08:00:00Z"), errors.AlreadyFinal("expired"),

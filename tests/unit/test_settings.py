@@ -48,6 +48,9 @@ def test_the_shipped_limits_are_those_of_the_design() -> None:
         Limit(limits.ID_OWNERSHIP_CHECKS, 5, DAY_S),
         Limit(limits.ADDRESS_SENDS, 60, 3600, 30),
         Limit(limits.ADDRESS_GUESSES, 120, 3600, 60),
+        Limit(limits.ADDRESS_UNPROVEN_SENDS, 10, 3600, 10),
+        Limit(limits.ADDRESS_NO_SCRIPT_SENDS, 5, 3600, 5),
+        Limit(limits.CLIENT_UNPROVEN_SENDS, 240, 60, 120),
         Limit(limits.CLIENT_SENDS, 600, 60, 300),
         Limit(limits.SERVICE_SENDS, 6000, 60, 3000),
     ) == load().limits

@@ -126,8 +126,9 @@ async def test_all_errors_at_once(service: Web) -> None:
         "previous_id_number": "id_number_malformed", "full_name": "malformed", "birth_date": "birth_date_malformed",
         "end_user_ip": "address_required", "reference": "too_long", "locale": "locale_unknown",
         "surname": "unknown_field", "consent.notice_version": "wrong_type",
-        "consent.given_at": "timestamp_malformed", "consent.place": "unknown_field", "callback_url": "not_supported",
-        "return_url": "not_supported", "official_id": "not_supported", "proof": "not_supported",
+        "consent.given_at": "timestamp_malformed", "consent.place": "unknown_field",
+        "callback_url": "host_not_registered", "return_url": "host_not_registered", "official_id": "not_supported",
+        "proof": "wrong_type",
     } == bad_fields(problem)
     assert all(error["message"] for error in problem["errors"])
 
@@ -162,7 +163,7 @@ async def test_all_errors_at_once(service: Web) -> None:
     ("consent", {"notice_version": "1", "given_at": "2026-02-30T08:00:00Z"}, "timestamp_malformed"),
     ("consent", {"notice_version": "1", "given_at": "2026-01-31T08:00:00"}, "timestamp_malformed"),
     ("consent", {"notice_version": "v" * 65, "given_at": "2026-01-31T08:00:00Z"}, "too_long"),
-    ("proof", None, "not_supported"),
+    ("official_id", None, "not_supported"),
 ])
 async def test_bad_field(service: Web, field: str, value: Any, code: str) -> None:
     """A bad field is named with a stable code."""

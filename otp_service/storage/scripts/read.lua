@@ -1,9 +1,9 @@
 -- Reads one verification; changes nothing.  One past its deadline is shown as what it has become.
 --
 -- @use _clock _verification
--- KEYS  1 v:<id>  2 x:<id>, if that is wanted too
+-- KEYS  1 v:<id>  2 x:<id> or w:<id>, if that is wanted too
 -- ARGV  1 now_ms  2 client
--- Returns {now, record, status, reason or "", sealed extra or ""}; the record is empty when there is none or it is another client's.
+-- Returns {now, record, status, reason or "", what is sealed there or ""}; the record is empty when there is none or it is another client's.
 -- Time in ms.  Cost O(fields).  Slot: the phone's shard.
 local now = clock(ARGV[1])
 local flat_record = redis.call('HGETALL', KEYS[1])
