@@ -28,22 +28,26 @@ from otp_service.delivery.accounts import TEST_ACCOUNT, Account, Accounts
 from otp_service.delivery.composer import Composer
 from otp_service.delivery.courier import Courier, SendPolicy
 from otp_service.delivery.deadlines import DeadlineWorker
+from otp_service.delivery.guarded import GuardedConnections
 from otp_service.delivery.poller import ReportPoller
 from otp_service.delivery.reports import Reports
 from otp_service.delivery.sender import Sender
 from otp_service.delivery.shares import Shares
 from otp_service.delivery.sms_worker import SmsWorker
 from otp_service.delivery.tokens import Tokens
+from otp_service.delivery.webhooks import WebhookSender, WebhookWorker
 from otp_service.inquiry.asker import Asker
 from otp_service.inquiry.chain import Chain
 from otp_service.inquiry.health import SourceShares
 from otp_service.inquiry.problems import Problems
 from otp_service.inquiry.sources import AskedSource
 from otp_service.key_file import KeyFile
+from otp_service.portal_process import sample_portal
 from otp_service.process import begin_work, listen, running, signalled
 from otp_service.service import VerificationService
 from otp_service.service.attestation import ATTESTED
 from otp_service.settings import Settings
+from otp_service.settings.demo import PortalAccess, with_sample_portal
 from otp_service.settings.routing import RESERVED
 from otp_service.sources_from_settings import made_up_source, make_sources, refuse_real
 from otp_service.storage import scripts
@@ -54,6 +58,7 @@ from otp_service.storage.queue import SmsQueue
 from otp_service.storage.sources import SourceStore
 from otp_service.storage.store import Store
 from otp_service.storage.waiters import Waiters
+from otp_service.storage.webhooks import WebhookStore
 from otp_service.telemetry.logs import get_logger
 from otp_service.telemetry.metrics import Metrics
 from otp_service.watching import KeyWatcher, Readiness
@@ -234,27 +239,40 @@ async def work(settings: Settings) -> None:
         await signalled()
 
 
-async def demo(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Run the API, the worker and the fake gateway's inbox in one process; ``announce`` gets the base URL."""
+async def demo(settings: Settings, announce: Callable[[str, str | None], None]) -> None:
+    """
+    Run the API, the worker and the fake gateway's inbox in one process, and the sample portal beside it.
+
+    ``announce`` gets the base URLs of the service and of the portal, which is None where it is not installed.
+    """
     listener = listen(settings.server.host, settings.server.port)
-    base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    settings = _with_inbox(settings, base)
+    port = listener.getsockname()[1]
+    base = f"http://127.0.0.1:{port}"
+    access = PortalAccess()
+    settings = with_sample_portal(_at_home(settings, base), access)
     report_to = f"{base}/v1/delivery-reports/fake/{settings.gateways['fake'].report_secret}"
     with closing(listener):
         async with (
             opened(settings, "demo") as house, FakeProvider(_DEMO_SCRIPT, report_to=report_to) as inbox,
-            _api(house, listener, inbox=inbox), _worker(house),
+            _api(house, listener, inbox=inbox), _worker(house, demo=True), sample_portal(
+                service_url=base, access=access, data_dir=settings.store.data_dir / "portal",
+                phone_url=f"{base}/demo/phone", port=port + 1,
+            ) as portal,
         ):
             _ready(house)
-            announce(base)
+            announce(base, portal)
             await signalled()
 
 
-def _with_inbox(settings: Settings, base: str) -> Settings:
-    """Let the fake gateway post to the demo's own inbox, which reports deliveries back."""
+def _at_home(settings: Settings, base: str) -> Settings:
+    """Let the demo call itself what it is reached by, port 0 included, and its fake gateway post to its own inbox."""
     fake = settings.gateways["fake"]
     options = {**fake.options, "url": f"{base}/demo/gateway"}
-    return replace(settings, gateways={**settings.gateways, "fake": fake.model_copy(update={"options": options})})
+    return replace(
+        settings, gateways={**settings.gateways, "fake": fake.model_copy(update={"options": options})},
+        server=settings.server.model_copy(update={"public_url": base}),
+        service=settings.service.model_copy(update={"issuer": base}),
+    )
 
 
 def _ready(house: House) -> None:
@@ -308,7 +326,8 @@ async def _private(house: House, dependencies: WebDependencies, *, may_move: boo
 
 
 @asynccontextmanager
-async def _worker(house: House) -> AsyncIterator[None]:
+async def _worker(house: House, *, demo: bool = False) -> AsyncIterator[None]:
+    """Run the worker's parts; a ``demo`` may tell its verdicts to this machine."""
     settings = house.settings
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
@@ -333,7 +352,12 @@ async def _worker(house: House) -> AsyncIterator[None]:
             metrics=house.metrics,
             ask_lease_ms=round(settings.ownership.worker_deadline_s * 1000) + _ASK_MARGIN_MS,
         )
-        tasks = [asyncio.create_task(part.run(stop)) for part in (sms, shares, poller, deadlines)]
+        webhooks = WebhookWorker(
+            store=WebhookStore(house.store.client), clients=house.clients, ring=lambda: house.keys.secrets.ring,
+            sender=WebhookSender(await stack.enter_async_context(GuardedConnections(loopback=demo))),
+            metrics=house.metrics,
+        )
+        tasks = [asyncio.create_task(part.run(stop)) for part in (sms, shares, poller, deadlines, webhooks)]
         watch = asyncio.create_task(_fail_loudly(tasks))
         try:
             yield

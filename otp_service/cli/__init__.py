@@ -17,6 +17,7 @@ from otp_service.cli.gateways import gateways_app
 from otp_service.cli.operator import operator_app
 from otp_service.cli.sources import sources_app
 from otp_service.cli.subscribers import subscribers_app
+from otp_service.cli.webhooks import webhooks_app
 from otp_service.core.errors import ConfigurationError
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ limits_app = typer.Typer(no_args_is_help=True, help="Limits, and what a phone ha
 app.add_typer(clients_app, name="clients")
 app.add_typer(keys_app, name="keys")
 app.add_typer(limits_app, name="limits")
+app.add_typer(webhooks_app, name="webhooks")
 app.add_typer(gateways_app)
 app.add_typer(subscribers_app)
 app.add_typer(operator_app)
@@ -60,7 +62,7 @@ def demo(
     data_dir: Annotated[Path, typer.Option(envvar="DATA_DIR", help="Where its data is kept.")] = Path(".data"),
     config: ConfigDir = None,
 ) -> None:
-    """Run everything on this machine: embedded Valkey, API, worker, fake SMS gateway and sample subscribers."""
+    """Run everything on this machine: embedded Valkey, API, worker, fake SMS gateway, sample people and portal."""
     from otp_service.app import demo as work
     from otp_service.settings import demo_settings
 
@@ -69,13 +71,21 @@ def demo(
         settings = demo_settings(settings, port, data_dir)
     except ConfigurationError as error:
         fail(str(error))
-    run(work(settings, announce=lambda base: print(_WELCOME.format(base=base, data_dir=data_dir), flush=True)))
+    run(work(settings, announce=lambda base, portal: print(_welcome(base, portal, data_dir), flush=True)))
+
+
+def _welcome(base: str, portal: str | None, data_dir: Path) -> str:
+    if portal is None:
+        portal = "not installed: pip install 'otp-service[portal]'"
+    return _WELCOME.format(base=base, portal=portal, data_dir=data_dir)
 
 
 _WELCOME = """
 The demo is ready on {base}  (data in {data_dir}, Ctrl-C stops it)
+  sample portal   {portal}   (register there as a citizen does)
+  its phone       {base}/demo/phone   (in a second window: the SMS arrive here)
   documentation   {base}/docs
-  SMS inbox       {base}/demo/sms
+  SMS as JSON     {base}/demo/sms
   API key         demo-portal-key   (valid in this demo only)
 
 Its limits are a real service's: one SMS a minute per number, five ownership checks a day per number and ID number.

@@ -11,6 +11,7 @@ once, at construction, so that filling a text at run time never fails.
     [problems.<code>]        title, detail, detail_<word>  one per refusal of core/errors.py
     [fields]                 <code>, <code>_<param>        one per code of a bad field
     [statuses], [reasons]    <value>                       what a person reads about a verification
+    [page]                   <name>                        what the hosted page and the element say: page_texts.py
 
 A text under its plain name has no placeholders and always works.  A variant, ``detail_<word>``, replaces it when
 the refusal has that word and every placeholder can be filled: see :meth:`Catalogue.problem`.
@@ -25,54 +26,27 @@ from typing import Any
 from unicodedata import normalize
 
 from otp_service.core.errors import ConfigurationError
+from otp_service.core.message_entries import PLAIN_SECTIONS, Template, check_alike, check_entries, read_entries
 from otp_service.core.sms_length import segments
-
-# --- Templates ---------------------------------------------------------------------------------------------------
-
-_PLACEHOLDER = re.compile(r"\{([a-z][a-z_]*)\}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Template:
-    """A text ready to be filled: ``names`` in order of appearance, ``pattern`` for the ``%`` operator."""
-
-    names: tuple[str, ...]
-    pattern: str
-
-    @classmethod
-    def parse(cls, where: str, text: str) -> _Template:
-        text = normalize("NFC", text)
-        *literals, last = _PLACEHOLDER.split(text)[::2]
-        if any("{" in literal or "}" in literal for literal in (*literals, last)):
-            raise ConfigurationError(f"{where}: a brace that is no {{placeholder}}; write a lower-case name in it")
-        pattern = "%s".join(literal.replace("%", "%%") for literal in (*literals, last))
-        return cls(tuple(_PLACEHOLDER.findall(text)), pattern)
-
-    def fits(self, values: Mapping[str, str]) -> bool:
-        """Whether there is a value for each placeholder."""
-        return all(name in values for name in self.names)
-
-    def fill(self, values: Mapping[str, str]) -> str:
-        """Put the values in; what they contain is never read as a placeholder again."""
-        return self.pattern % tuple([values[name] for name in self.names])
 
 
 @dataclass(frozen=True, slots=True)
 class _Problem:
     title: str
     detail: str
-    variants: Mapping[str, _Template]
+    variants: Mapping[str, Template]
 
 
 @dataclass(frozen=True, slots=True)
 class _Locale:
     """One locale's texts, compiled."""
 
-    sms: Mapping[str, _Template]
-    sms_units: Mapping[str, _Template]
-    units: Mapping[str, _Template]
+    sms: Mapping[str, Template]
+    sms_units: Mapping[str, Template]
+    units: Mapping[str, Template]
     problems: Mapping[str, _Problem]
-    plain: Mapping[str, Mapping[str, _Template]]
+    plain: Mapping[str, Mapping[str, Template]]
+    page: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +68,6 @@ class RenderedSms:
 
 
 # --- The catalogue -----------------------------------------------------------------------------------------------
-
-_SMS_PLACEHOLDERS = frozenset({"brand", "code", "validity", "send_number"})
-_PLAIN_SECTIONS = ("fields", "statuses", "reasons")
-_SMS_UNITS = ("second", "seconds", "minute", "minutes")
-_UNITS = (*_SMS_UNITS, "hour", "hours")
-
-#: The shape of a catalogue, as dotted paths; anything else is a misspelt name and refuses to start.
-_PATH = re.compile(
-    r"sms\.[a-z0-9_]+\.text|(?:sms_units|units)\.(?:second|minute|hour)s?"
-    r"|problems\.[a-z_]+\.(?:title|detail(?:_[a-z_]+)?)|(?:fields|statuses|reasons)\.[a-z_]+"
-)
-
-#: What run-time fall-backs end on.
-_REQUIRED = (
-    "sms.default.text", *(f"sms_units.{unit}" for unit in _SMS_UNITS), *(f"units.{unit}" for unit in _UNITS),
-    "problems.internal.title", *(f"{section}.default" for section in _PLAIN_SECTIONS),
-)
 
 #: Members whose value, not only their name, may choose a variant.
 _CHOOSING_MEMBERS = ("verification_status", "limit")
@@ -142,10 +99,10 @@ class Catalogue:
         if default_locale not in texts:
             raise ConfigurationError(f"messages: no catalogue for the default locale {default_locale!r}")
         self.locales = (default_locale, *sorted(locale for locale in texts if locale != default_locale))
-        entries = {locale: _read(locale, texts[locale]) for locale in self.locales}
+        entries = {locale: read_entries(locale, texts[locale]) for locale in self.locales}
         for locale in self.locales:
-            _check_entries(locale, entries[locale])
-            _check_alike(default_locale, entries[default_locale], locale, entries[locale])
+            check_entries(locale, entries[locale])
+            check_alike(default_locale, entries[default_locale], locale, entries[locale])
         self._compiled = {locale: _compile(entries[locale]) for locale in self.locales}
         self._default = self._compiled[default_locale]
 
@@ -263,78 +220,24 @@ class Catalogue:
         texts = self._compiled.get(locale, self._default).plain[section]
         return texts.get(key, texts["default"]).fill({})
 
+    def page(self, locale: str) -> Mapping[str, str]:
+        """
+        Return what pages say: ``page.<key>``, ``statuses.<key>`` and ``reasons.<key>`` → text.
 
-# --- Reading and checking a catalogue ------------------------------------------------------------------------------
+        The ``{placeholders}`` are unfilled, for ``str.format`` with all of ``page_texts.PAGE_PLACEHOLDERS``.
+        """
+        return self._compiled.get(locale, self._default).page
 
-
-def _read(locale: str, tree: Mapping[str, Any], prefix: str = "") -> dict[str, _Template]:
-    """Flatten a catalogue to dotted path → template."""
-    entries: dict[str, _Template] = {}
-    for name, value in tree.items():
-        path, where = f"{prefix}{name}", f"messages {locale}: {prefix}{name}"
-        if isinstance(value, Mapping):
-            entries |= _read(locale, value, f"{path}.")
-        elif not isinstance(value, str) or not value.strip():
-            raise ConfigurationError(f"{where}: write a sentence between quotes")
-        elif _PATH.fullmatch(path) is None:
-            raise ConfigurationError(f"{where}: no text of that name is ever read; check the spelling")
-        else:
-            entries[path] = _Template.parse(where, value)
-    return entries
+    def duration(self, locale: str, seconds: int) -> str:
+        """Say how long to wait, rounded up: ``42 giây``, ``15 phút``."""
+        return _rounded_duration(self._compiled.get(locale, self._default).units, seconds)
 
 
-def _check_entries(locale: str, entries: Mapping[str, _Template]) -> None:
-    """Refuse a catalogue in which a text could turn out missing or impossible to fill at run time."""
-    problems = {path.split(".")[1] for path in entries if path.startswith("problems.")}
-    needed = [*_REQUIRED, *(f"problems.{code}.{name}" for code in sorted(problems) for name in ("title", "detail"))]
-    for path in needed:
-        if path not in entries:
-            raise ConfigurationError(f"messages {locale}: {path}: missing")
-    for path, template in entries.items():
-        found, (least, most) = set(template.names), _allowed_placeholders(path, template, entries)
-        if not least <= found:
-            raise ConfigurationError(f"messages {locale}: {path}: must contain {_braced(least - found)}")
-        if most is not None and not found <= most:
-            raise ConfigurationError(f"messages {locale}: {path}: cannot be filled: {_braced(found - most)}")
+# --- Compiling ---------------------------------------------------------------------------------------------------
 
 
-def _allowed_placeholders(
-    path: str, template: _Template, entries: Mapping[str, _Template],
-) -> tuple[frozenset[str], frozenset[str] | None]:
-    """Return the placeholders a text must have, and those it may have (None: any)."""
-    section, _, key = path.partition(".")
-    none: frozenset[str] = frozenset()
-    if section == "sms":
-        return frozenset({"code"}), _SMS_PLACEHOLDERS
-    if section in {"sms_units", "units"}:
-        return frozenset({"count"}), frozenset({"count"})
-    if section == "problems" and ".detail_" in path:
-        return none, None
-    if section == "fields" and len(template.names) == 1:
-        # Only a variant may have one, "<code>_<param>" beside "<code>": that is what stands in when it is absent.
-        code = key.removesuffix(f"_{template.names[0]}")
-        return none, frozenset(template.names) if code != key and f"fields.{code}" in entries else none
-    return none, none
-
-
-def _check_alike(
-    reference: str, expected: Mapping[str, _Template], locale: str, entries: Mapping[str, _Template],
-) -> None:
-    """Refuse a locale that says more, less or something else than the reference."""
-    for path in sorted(expected.keys() - entries.keys()):
-        raise ConfigurationError(f"messages {locale}: {path}: missing, {reference} has it")
-    for path in sorted(entries.keys() - expected.keys()):
-        raise ConfigurationError(f"messages {reference}: {path}: missing, {locale} has it")
-    for path, template in entries.items():
-        if set(template.names) != set(expected[path].names):
-            raise ConfigurationError(
-                f"messages {locale}: {path}: has {_braced(template.names)}, {reference} has "
-                f"{_braced(expected[path].names)}"
-            )
-
-
-def _compile(entries: Mapping[str, _Template]) -> _Locale:
-    sections: dict[str, dict[str, _Template]] = {}
+def _compile(entries: Mapping[str, Template]) -> _Locale:
+    sections: dict[str, dict[str, Template]] = {}
     for path, template in entries.items():
         section, _, key = path.partition(".")
         sections.setdefault(section, {})[key] = template
@@ -351,12 +254,12 @@ def _compile(entries: Mapping[str, _Template]) -> _Locale:
             )
             for code in {key.partition(".")[0] for key in problems}
         },
-        plain={section: sections[section] for section in _PLAIN_SECTIONS},
+        plain={section: sections[section] for section in PLAIN_SECTIONS},
+        page={
+            f"{section}.{key}": template.raw
+            for section in ("page", "statuses", "reasons") for key, template in sections[section].items()
+        },
     )
-
-
-def _braced(names: Iterable[str]) -> str:
-    return ", ".join(f"{{{name}}}" for name in sorted(names)) or "no placeholder"
 
 
 # --- Filling -----------------------------------------------------------------------------------------------------
@@ -373,17 +276,17 @@ def _printable(members: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in members.items() if isinstance(value, str | int) and value != ""}
 
 
-def _phrase(units: Mapping[str, _Template], count: int, unit: str) -> str:
+def _phrase(units: Mapping[str, Template], count: int, unit: str) -> str:
     return units[unit if count == 1 else f"{unit}s"].fill({"count": str(count)})
 
 
-def _exact_duration(units: Mapping[str, _Template], seconds: int) -> str:
+def _exact_duration(units: Mapping[str, Template], seconds: int) -> str:
     """Say a validity: never longer than it is, so minutes only where they come out even."""
     minutes, rest = divmod(seconds, 60)
     return _phrase(units, minutes, "minute") if minutes and not rest else _phrase(units, seconds, "second")
 
 
-def _rounded_duration(units: Mapping[str, _Template], seconds: int) -> str:
+def _rounded_duration(units: Mapping[str, Template], seconds: int) -> str:
     """Say a wait: rounded up, so that whoever waits that long is not refused again."""
     if seconds < 120:
         return _phrase(units, seconds, "second")

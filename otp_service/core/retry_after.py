@@ -15,9 +15,9 @@ MOST_S: Final = 3600.0
 _SECONDS: Final = re.compile(r"[0-9]+")
 
 
-def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
+def retry_after_s(headers: Mapping[str, str], now_s: float, most_s: float = MOST_S) -> float | None:
     """
-    Return how many seconds the other side wants to be left alone, from 0 to :data:`MOST_S`; never raises.
+    Return how many seconds the other side wants to be left alone, from 0 to ``most_s``; never raises.
 
     None when it does not say, or says what is neither seconds nor a date.  A date counts from the answer's own
     ``Date``, so that a wrong clock on either side changes nothing; from ``now_s`` where there is none.
@@ -28,12 +28,12 @@ def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
     """
     said = headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(said):
-        return min(float(said), MOST_S)
+        return min(float(said), most_s)
     until_s = _seconds_of_date(said)
     if until_s is None:
         return None
     answered_s = _seconds_of_date(headers.get("date", "").strip())
-    return min(max(until_s - (now_s if answered_s is None else answered_s), 0.0), MOST_S)
+    return min(max(until_s - (now_s if answered_s is None else answered_s), 0.0), most_s)
 
 
 def _seconds_of_date(text: str) -> float | None:

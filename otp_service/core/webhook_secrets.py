@@ -27,6 +27,11 @@ def new_secret() -> str:
     return SYMMETRIC + b64encode(token_bytes(_NEW_BYTES)).decode()
 
 
+def new_key() -> str:
+    """Make a key for Ed25519."""
+    return ASYMMETRIC + b64encode(token_bytes(_NEW_BYTES)).decode()
+
+
 def secret_bytes(secret: str) -> bytes:
     """Return the bytes of a secret: of an Ed25519 key its seed.  Raises ValueError, which never repeats the secret."""
     for prefix, sizes in ((SYMMETRIC, range(24, 65)), (ASYMMETRIC, (32, 64))):

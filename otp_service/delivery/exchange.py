@@ -54,7 +54,7 @@ async def exchange(
             return HttpResponse(answer.status, headers, body[:_MAX_ANSWER], whole=len(body) <= _MAX_ANSWER)
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
         # No connection was made: the other side cannot have it.
-        return NoAnswer(_why_not_connected(error))
+        return NoAnswer(why_not_connected(error))
     except TimeoutError:
         return NoAnswer("timeout", maybe_taken=True)
     except aiohttp.ClientError as error:
@@ -62,7 +62,7 @@ async def exchange(
         return NoAnswer("connection_lost", maybe_taken=True, lost=True)
 
 
-def _why_not_connected(error: Exception) -> str:
+def why_not_connected(error: Exception) -> str:
     """Say which of the usual reasons kept a connection from being made."""
     if isinstance(error, aiohttp.ClientSSLError):
         return "tls_failed"

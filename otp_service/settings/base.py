@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -88,8 +88,10 @@ def checked_host(host: str) -> str:
     return host
 
 
-def checked_hosts(hosts: Iterable[str]) -> frozenset[str]:
-    """Accept a set of host names."""
+def checked_hosts(hosts: Collection[str]) -> frozenset[str]:
+    """Accept a set of host names; ``loopback``, which stands for this machine, is the demo's own."""
+    if "loopback" in hosts:
+        raise ValueError("no host is called loopback: name the hosts of the portal")
     return frozenset(map(checked_host, hosts))
 
 

@@ -1,27 +1,45 @@
-"""The demo's variant of the settings: one client whose key everybody knows, so nothing but loopback and no real SMS."""
+"""
+The demo's variant of the settings: a client whose key everybody knows, so nothing but loopback and no real SMS.
+
+The sample portal is a client too, with a key and a secret that are new for each start and known to its process alone.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
-from secrets import token_hex
+from secrets import token_hex, token_urlsafe
 from typing import Final
 
 from otp_service.core.client import ApiKey, Client, ProofMode, Scope
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.routing import Route
+from otp_service.core.webhook_secrets import new_secret
 from otp_service.settings.base import DEMO_DIGEST, DEMO_KEY
 from otp_service.settings.gateways import GatewaySection, adapter_of
 from otp_service.settings.load import Settings
 from otp_service.settings.sections import is_loopback
 
-__all__ = ["DEMO_CLIENT", "DEMO_KEY", "demo_settings"]
+__all__ = ["DEMO_CLIENT", "DEMO_KEY", "PORTAL_CLIENT", "PortalAccess", "demo_settings", "with_sample_portal"]
 
 DEMO_CLIENT: Final = "demo-portal"
+PORTAL_CLIENT: Final = "sample-portal"
 _GATEWAY: Final = "fake"
+_LOOPBACK: Final = frozenset({"loopback"})
+#: Nobody's number.
+_HOTLINE: Final = "1900 0000"
 
 #: The gateways that reach no phone; any other may be real, and only its class could tell.
 _UNREAL_GATEWAYS: Final = frozenset({"console", _GATEWAY})
+
+
+@dataclass(frozen=True, slots=True)
+class PortalAccess:
+    """What the sample portal calls with and checks webhooks with; new for each start of the demo."""
+
+    api_key: str = field(default_factory=lambda: f"otp_live_{token_urlsafe(32)}", repr=False)
+    webhook_secret: str = field(default_factory=new_secret, repr=False)
 
 
 def demo_settings(settings: Settings, port: int, data_dir: Path) -> Settings:
@@ -44,8 +62,10 @@ def demo_settings(settings: Settings, port: int, data_dir: Path) -> Settings:
     adapters = {adapter_of(name, settings.gateways.get(name))[0] for name in used}
     if not adapters <= _UNREAL_GATEWAYS:
         problems.append("sending.gateways: the demo refuses real gateways")
-    if any(portal.name == DEMO_CLIENT for portal in settings.portals):
-        problems.append(f"clients.{DEMO_CLIENT}: the demo makes this client itself")
+    problems += [
+        f"clients.{portal.name}: the demo makes this client itself"
+        for portal in settings.portals if portal.name in {DEMO_CLIENT, PORTAL_CLIENT}
+    ]
     if problems:
         raise ConfigurationError("\n".join(["the demo refuses to start:", *map("  {}".format, problems)]))
     own_url = f"http://127.0.0.1:{port}"
@@ -59,6 +79,19 @@ def demo_settings(settings: Settings, port: int, data_dir: Path) -> Settings:
         gateways={_GATEWAY: _fake_gateway(settings)}, routes=(Route(({_GATEWAY: 1},)),),
         portals=(*settings.portals, _demo_client(settings)),
     )
+
+
+def with_sample_portal(settings: Settings, access: PortalAccess) -> Settings:
+    """Return the settings with the sample portal among the clients, which may do what a portal does, on loopback."""
+    portal = Client(
+        name=PORTAL_CLIENT, display_name="Cổng dịch vụ công mẫu", purposes=frozenset(settings.purposes),
+        hotline=_HOTLINE, origins=_LOOPBACK, return_hosts=_LOOPBACK, webhook_hosts=_LOOPBACK,
+        webhook_secrets=(access.webhook_secret,),
+        keys=(ApiKey(
+            sha256(access.api_key.encode()).hexdigest(), frozenset({Scope.VERIFY, Scope.READ, Scope.REDEEM}),
+        ),),
+    )
+    return replace(settings, portals=(*settings.portals, portal))
 
 
 def _fake_gateway(settings: Settings) -> GatewaySection:
@@ -78,10 +111,9 @@ def _fake_gateway(settings: Settings) -> GatewaySection:
 
 
 def _demo_client(settings: Settings) -> Client:
-    loopback = frozenset({"loopback"})
     return Client(
         name=DEMO_CLIENT, display_name="Demo portal", purposes=frozenset(settings.purposes),
-        origins=loopback, return_hosts=loopback, webhook_hosts=loopback,
+        origins=_LOOPBACK, return_hosts=_LOOPBACK, webhook_hosts=_LOOPBACK,
         # Who tries the API by hand has no browser that could work for it.
         proof=ProofMode.NEVER, keys=(ApiKey(DEMO_DIGEST, frozenset(Scope)),),
     )

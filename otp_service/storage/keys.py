@@ -58,6 +58,21 @@ def ask(shard: int) -> str:
     return f"{_PREFIXES[shard]}ask"
 
 
+def hook(shard: int, tenant: str) -> str:
+    """Return the key of a tenant's webhooks to deliver, in one shard."""
+    return f"{_PREFIXES[shard]}hook:{tenant}"
+
+
+def dead_hooks(shard: int, tenant: str) -> str:
+    """Return the key of a tenant's webhooks that were given up, in one shard."""
+    return f"{_PREFIXES[shard]}dead:{tenant}"
+
+
+def endpoints(client: str) -> str:
+    """Return the key of the addresses at which a client wants no more webhooks."""
+    return f"otp:h:{{{client}}}:off"
+
+
 def id_number(shard: int, name: str) -> str:
     """Return the key of an ID number's log of ownership checks."""
     return f"otp:i:{{i{shard:02d}}}:{name}"

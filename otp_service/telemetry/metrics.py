@@ -34,12 +34,13 @@ from prometheus_client.exposition import choose_encoder
 from otp_service.core.evidence import OwnershipOutcome, SimSwapEffect
 from otp_service.core.ports import SendResult
 from otp_service.core.verification import Reason, Status
+from otp_service.core.webhooks import Result
 from otp_service.telemetry.series import OTHER, Counters, Histograms, Series
 
 DECISIONS = ("allowed", "refused", "would_refuse")
 VERIFICATION_STATUSES = ("started", *(status.value for status in Status if status.final))
 ATTEMPT_OUTCOMES = ("right", "wrong", "expired", "locked", "too_soon", "final")
-QUEUES = ("sms", "ownership", "deadlines")
+QUEUES = ("sms", "ownership", "deadlines", "webhooks")
 SHIFTS = ("away", "back")
 DELIVERY_STATES = ("sent", "delivered", "failed")
 REPORT_OUTCOMES = ("taken", "stale", "early", "full", "unknown", "refused")
@@ -54,6 +55,7 @@ _REQUEST = (0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
 _NETWORK = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _QUEUE = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60, 180)  # 50 ms is the budget, 180 s a code's life
 _DELIVERY = (1, 2.5, 5, 10, 20, 30, 60, 120, 180, 600, 3600)
+_WEBHOOK = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600, 21_600, 86_400)
 _LIFE = (5, 10, 20, 30, 45, 60, 120, 180, 300, 600, 900)
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -84,6 +86,7 @@ class Metrics:
         self._build_verifications(purposes, limits)
         self._build_sending(purposes, gateways)
         self._build_ownership(sources)
+        self._build_webhooks()
         self._build_store(scripts)
         self._build_http(routes)
         for attribute in vars(self).values():
@@ -190,6 +193,17 @@ class Metrics:
             {"source": sources, "reason": SOURCE_SKIPS},
         )
         self._sources = frozenset(sources)
+
+    def _build_webhooks(self) -> None:
+        self._webhooks = Counters(
+            "otp_webhook_attempts_total", "Attempts to deliver a webhook, by what they came to.", {"result": Result},
+        )
+        self._webhook_seconds = Histograms(
+            "otp_webhook_delivery_seconds", "From a verdict to the delivery of its webhook.", buckets=_WEBHOOK,
+        )
+        self._webhooks_dead = Gauge(
+            "otp_webhooks_dead", "Webhooks that were given up and wait to be replayed.", registry=self.registry,
+        )
 
     def _build_store(self, scripts: Iterable[str]) -> None:
         self._round_trips = Counters("otp_store_round_trips_total", "Pipelines sent to the store.")
@@ -313,6 +327,20 @@ class Metrics:
     def source_skip(self, source: str, reason: str) -> None:
         """Count a source that was not asked in its turn: one of ``SOURCE_SKIPS``."""
         self._source_skips.add(1, source, reason)
+
+    # Webhooks
+
+    def webhook(self, result: str, n: int = 1) -> None:
+        """Count attempts to deliver, by their :class:`Result`."""
+        self._webhooks.add(n, result)
+
+    def webhook_latency(self, seconds: float) -> None:
+        """Record how long after its verdict a webhook was delivered."""
+        self._webhook_seconds.observe(seconds)
+
+    def webhooks_dead(self, n: int) -> None:
+        """Set how many webhooks were given up, over all clients."""
+        self._webhooks_dead.set(n)
 
     # Store
 

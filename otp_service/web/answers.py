@@ -80,7 +80,10 @@ class VerificationAnswer(_Answer):
     client_token: str | None = Field(
         None, description="For the browser: good for GET, resend and check of this verification.  In the 201 alone.",
     )
-    page_url: str | None = Field(None, description="In the 201 alone; null until there are pages.")
+    page_url: str | None = Field(
+        None, description="Where to send the browser with the client token, by form POST or behind `#`.  In the 201 "
+                          "alone.",
+    )
     result_token: str | None = Field(
         None, description="The signed verdict, for API keys alone, once `verified` or `rejected`.  Redeem it.",
     )
@@ -169,12 +172,13 @@ def for_browser(verification: Verification) -> bytes:
 
 
 def for_start(
-    verification: Verification, *, client_token: str, result_token: str | None, warnings: Sequence[dict[str, str]],
+    verification: Verification, *, client_token: str, page_url: str, result_token: str | None,
+    warnings: Sequence[dict[str, str]],
 ) -> bytes:
     """Render the 201."""
     shown = _portal(verification)
     shown["client_token"] = client_token
-    shown["page_url"] = None
+    shown["page_url"] = page_url
     shown["result_token"] = result_token
     shown["warnings"] = warnings
     return orjson.dumps(shown)

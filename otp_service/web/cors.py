@@ -14,8 +14,8 @@ from multidict import CIMultiDict
 
 from otp_service.core.client import ClientRegistry
 
-#: What a page may read beside the body.
-EXPOSED: Final = "Retry-After, RateLimit, RateLimit-Policy, X-Request-Id"
+#: What a page may read beside the body; ``Date`` is the clock that the times in it are told by.
+EXPOSED: Final = "Date, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id"
 _ALLOWED_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key, X-Request-Id"
 #: Seconds a browser keeps a preflight's answer; it asks again after a change of the configuration.
 _MAX_AGE_S: Final = 600

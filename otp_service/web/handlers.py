@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from email.utils import formatdate
 from typing import Final
 
 import orjson
@@ -26,7 +27,7 @@ from otp_service.web.dependencies import WebDependencies
 from otp_service.web.exchange import EXCHANGE, JSON, Exchange, answer, answer_headers
 from otp_service.web.middleware import locale_of
 from otp_service.web.requests import CheckBody, EvidenceBody, RedeemBody, ResendBody, read_body, read_start
-from otp_service.web.routes import browser_methods
+from otp_service.web.routes import PAGE, browser_methods
 
 #: Seconds a long poll may ask for (DESIGN 4).
 MAX_WAIT_S: Final = 30
@@ -82,6 +83,7 @@ class Handlers:
         response = answer(answers.for_start(
             verification,
             client_token=service.secrets.ring.client_token(verification.id, caller.tenant),
+            page_url=self._deps.public_url + PAGE.format(id=verification.id),
             result_token=service.token(verification),
             warnings=[
                 {"field": field, "code": code, "message": catalogue.field(locale, code)}
@@ -257,7 +259,10 @@ class Handlers:
     ) -> web.Response:
         exchange.purpose = verification.purpose
         if is_browser(caller):
-            return answer(answers.for_browser(verification), status)
+            response = answer(answers.for_browser(verification), status)
+            # The store's clock: by it a page counts down, whatever the clocks of this host and of the telephone say.
+            response.headers["Date"] = formatdate(verification.now_ms // 1000, usegmt=True)
+            return response
         return answer(answers.for_portal(verification, self._service.token(verification)), status)
 
 

@@ -7,6 +7,7 @@ One and not four, because each costs every request; it sees what aiohttp itself 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from secrets import token_hex
 from time import perf_counter
 from typing import Final
@@ -23,17 +24,25 @@ from otp_service.web import problems
 from otp_service.web.cors import Cors
 from otp_service.web.dependencies import WebDependencies
 from otp_service.web.exchange import EXCHANGE, Exchange
+from otp_service.web.routes import PAGE
 
+#: Answers a refusal as a page.
+RefusedPage = Callable[[web.Request, Exchange, Refusal], web.Response]
+
+_PAGES: Final = PAGE.partition("{")[0]
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _log = get_logger()
 
 
-def make_middleware(deps: WebDependencies, browser_routes: frozenset[str] = frozenset()) -> Middleware:
+def make_middleware(
+    deps: WebDependencies, browser_routes: frozenset[str] = frozenset(), refused_page: RefusedPage | None = None,
+) -> Middleware:
     """
     Make the middleware of one application.
 
-    ``browser_routes`` are the templates of the routes that browsers call from other origins.
+    ``browser_routes`` are the templates of the routes that browsers call from other origins; ``refused_page`` answers
+    what is refused under the paths of the hosted page, where a person reads it.
     """
     catalogue, metrics, drain = deps.catalogue, deps.metrics, deps.drain
     cors = Cors(deps.clients)
@@ -41,6 +50,8 @@ def make_middleware(deps: WebDependencies, browser_routes: frozenset[str] = froz
     def refuse(request: web.Request, exchange: Exchange, refusal: Refusal) -> web.Response:
         exchange.code = refusal.code
         exchange.limit = refusal.members.get("limit")
+        if refused_page is not None and request.path.startswith(_PAGES):
+            return refused_page(request, exchange, refusal)
         locale = locale_of(request, exchange, catalogue.locales)
         return problems.response(refusal, catalogue, locale)
 

@@ -227,7 +227,10 @@ def _example(operation: Operation) -> dict[str, Any]:
         now_ms=began_ms,
     )
     if operation.success == 201:
-        rendered = for_start(verification, client_token="vt_…", result_token=None, warnings=())  # noqa: S106 - no token
+        rendered = for_start(
+            verification, client_token="vt_…",  # noqa: S106 - no token
+            page_url=f"https://otp.example.vn/v/{verification.id}", result_token=None, warnings=(),
+        )
     else:
         rendered = for_portal(verification, "eyJhbGciOiJFUzI1NiIs…" if status is Status.VERIFIED else None)
     shown: dict[str, Any] = orjson.loads(rendered)

@@ -49,9 +49,15 @@ from otp_service.web.requests import CheckBody, EvidenceBody, RedeemBody, Resend
 VERIFICATIONS: Final = "/v1/verifications"
 VERIFICATION: Final = "/v1/verifications/{id}"
 DELIVERY_REPORTS: Final = "/v1/delivery-reports/{gateway}/{secret}"
+#: The hosted page, what its forms and script call, and what it loads (see ``pages/handlers.py``).
+PAGE: Final = "/v/{id}"
+PAGE_PATHS: Final = (PAGE, f"{PAGE}/check", f"{PAGE}/resend", f"{PAGE}/state")
+ASSETS: Final = "/assets/{name}"
+#: The drop-in element and its types (see ``element/handlers.py``).
+ELEMENT_PATHS: Final = ("/element.js", "/element.d.ts")
 #: Where the demo's fake gateway stands, and what it serves there (see ``fake_gateway/handlers.py``).
 DEMO: Final = "/demo"
-_DEMO_PATHS: Final = ("/gateway", "/gateway/messages", "/sms", "/script")
+_DEMO_PATHS: Final = ("/gateway", "/gateway/messages", "/sms", "/phone", "/script")
 
 _BODY: Final = (400, 413, 415, 422)
 _REPLAY: Final = (IdempotencyKeyReused, IdempotencyInProgress)
@@ -214,4 +220,4 @@ def browser_methods(path: str) -> tuple[str, ...]:
 def templates(*, demo: bool = False) -> tuple[str, ...]:
     """Return every route's template: the closed set of the metrics' label ``route``."""
     paths = dict.fromkeys(operation.path for operation in OPERATIONS)
-    return (*paths, *(DEMO + path for path in _DEMO_PATHS if demo))
+    return (*paths, *PAGE_PATHS, ASSETS, *ELEMENT_PATHS, *(DEMO + path for path in _DEMO_PATHS if demo))

@@ -25,9 +25,11 @@ from otp_service.core.messages import Catalogue
 from otp_service.telemetry.logs import get_logger
 from otp_service.web import docs_page, openapi, problems
 from otp_service.web.dependencies import DEPENDENCIES, WebDependencies
+from otp_service.web.element.handlers import ElementHandlers
 from otp_service.web.fake_gateway.handlers import FakeGatewayHandlers, require_loopback
 from otp_service.web.handlers import Handlers, PrivateHandlers
-from otp_service.web.middleware import make_middleware
+from otp_service.web.middleware import RefusedPage, make_middleware
+from otp_service.web.pages.handlers import Pages
 from otp_service.web.routes import BROWSER_PATHS, DEMO, OPERATIONS, Operation
 
 #: What each connection gets: no second log line, bodies as they came, and a short linger after a refused body.
@@ -44,10 +46,13 @@ def build_app(deps: WebDependencies) -> web.Application:
     """Build the public application."""
     document = openapi.build(deps.catalogue, version=deps.version, public_url=deps.public_url)
     handlers = Handlers(deps, orjson.dumps(document), docs_page.render(document, deps.catalogue))
-    app = _application(deps, BROWSER_PATHS)
+    pages = Pages(deps)
+    app = _application(deps, BROWSER_PATHS, pages.refusal)
     _route(app, OPERATIONS, handlers)
     if deps.inbox is not None:
         app.router.add_routes(FakeGatewayHandlers(deps.inbox, require_loopback).routes(DEMO))
+    app.router.add_routes(pages.routes())
+    app.router.add_routes(ElementHandlers(deps.catalogue, deps.public_url).routes())
     app.on_shutdown.append(_answer_waiters)
     return app
 
@@ -151,9 +156,11 @@ def _last_resort(refusal: Refusal, catalogue: Catalogue) -> web.Response:
     return response
 
 
-def _application(deps: WebDependencies, browser_routes: frozenset[str] = frozenset()) -> web.Application:
+def _application(
+    deps: WebDependencies, browser_routes: frozenset[str] = frozenset(), refused_page: RefusedPage | None = None,
+) -> web.Application:
     app = web.Application(
-        middlewares=[make_middleware(deps, browser_routes)], client_max_size=deps.max_body_bytes,
+        middlewares=[make_middleware(deps, browser_routes, refused_page)], client_max_size=deps.max_body_bytes,
         handler_args=_CONNECTION,
     )
     app[DEPENDENCIES] = deps

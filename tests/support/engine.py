@@ -71,6 +71,8 @@ PURPOSES = {
     purpose.name: purpose
     for purpose in (
         Purpose("registration"),
+        Purpose("account_link"),
+        Purpose("password_reset", ownership=OwnershipPolicy.NEVER),
         Purpose("phone_only", ownership=OwnershipPolicy.NEVER),
         Purpose("sign_in", ownership=OwnershipPolicy.NEVER, code=CodePolicy(previous_code_grace_s=30)),
         Purpose("assisted_registration", assisted=True),
@@ -177,7 +179,7 @@ class ForgetfulClient(StoreClient):
     """
 
     def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> asyncio.Future[Any]:  # noqa: D102
-        if script.name in {"claim", "due_asks", "due_polls", "expire"}:
+        if script.name in {"claim", "due_asks", "due_hooks", "due_polls", "expire"}:
             return super().run(script, keys, args)
 
         async def twice() -> Any:

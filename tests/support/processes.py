@@ -66,7 +66,9 @@ expires = 2999-01-01
 """
 
 #: Log lines that mean a defect of ours, whatever was done to the process.
-_DEFECTS = frozenset({"defect", "send failed", "ownership check failed", "worker stopped", "readiness check failed"})
+_DEFECTS = frozenset({
+    "defect", "send failed", "ownership check failed", "webhook failed", "worker stopped", "readiness check failed",
+})
 _COMPLAINT = re.compile(r"Traceback|Warning:|Exception ignored|never retrieved|never awaited")
 
 

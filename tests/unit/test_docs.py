@@ -26,7 +26,7 @@ from web_harness import ID_NUMBER, KEY, PHONE, START, Web, serve
 
 from otp_service import plugins, source_tools
 from otp_service.accounts_from_settings import make_accounts
-from otp_service.cli import _WELCOME
+from otp_service.cli import _welcome
 from otp_service.cli import app as command_line
 from otp_service.core import errors, magic_numbers
 from otp_service.core.errors import ConfigurationError
@@ -370,8 +370,8 @@ def test_the_house_stands_as_drawn(page: Path) -> None:
 def test_the_readme_quotes_the_demo() -> None:
     """What `make run` prints stands in the README word for word."""
     quoted = blocks(README, "text")[0]
-    welcome = _WELCOME.format(base="http://127.0.0.1:8080", data_dir=".data").strip().splitlines()
-    assert "\n".join(welcome[:6]) in quoted
+    welcome = _welcome("http://127.0.0.1:8080", "http://127.0.0.1:8081", Path(".data")).strip().splitlines()
+    assert "\n".join(welcome[:8]) in quoted
     assert "setting up .venv (once, about a minute)" in quoted
     assert 'echo "setting up .venv (once, about a minute)"' in (ROOT / "Makefile").read_text()
 
@@ -987,7 +987,8 @@ def test_the_table_of_keys_is_complete() -> None:
     assert {
         keys.verification(7, "<id>"), keys.phone(7, "<name>"), keys.sms_queue(7), keys.due(7), keys.ask(7),
         keys.id_number(7, "<name>"), keys.rate("<kind>", "<subject>"), keys.replay("<name>"), keys.META,
-        keys.links(7, "<id>"), keys.proof("<name>"), keys.shares(),
+        keys.links(7, "<id>"), keys.proof("<name>"),
+        keys.hook(7, "<tenant>"), keys.dead_hooks(7, "<tenant>"), keys.endpoints("<client>"), keys.shares(),
         keys.gateway_message("<gateway>", "<provider id>"),
         *(keys.gateway("<gateway>", kind) for kind in ("early", "polls", "rate", "token", "lease")),
         keys.source_shares(), *(keys.source("<source>", kind) for kind in ("budget", "token", "lease")),

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from otp_service.core.evidence import OwnershipOutcome
 from otp_service.core.ports import SendResult
 from otp_service.core.verification import Status
+from otp_service.core.webhooks import Result
 from otp_service.telemetry.metrics import (
     ATTEMPT_OUTCOMES,
     DECISIONS,
@@ -257,6 +258,7 @@ def test_labels_never_carry_what_callers_send(calls: list[tuple[str, str, int]])
         metrics.source_open(one, is_open=True)
         metrics.source_shift(one, two)
         metrics.source_skip(one, two)
+        metrics.webhook(one)
         metrics.queue(one, 1, 1.0)
         metrics.store_call(one, 1.0)
         metrics.store_error(one)
@@ -270,5 +272,6 @@ def test_labels_never_carry_what_callers_send(calls: list[tuple[str, str, int]])
     names = {"registration", "sign_in", "phone_day", "service_rate", "fake", "tttb", "start", "check", "other"}
     closed = {*DECISIONS, *ATTEMPT_OUTCOMES, *QUEUES, *STORE_ERRORS, *map(str, OwnershipOutcome), *map(str, SendResult)}
     closed |= {"started", *map(str, Status), "sim_not_owned", "subscriber_unknown", "ownership_unavailable", "risk"}
-    closed |= {*SKIP_REASONS, *SOURCE_SKIPS, *SHIFTS, *METHODS, *(str(number) for number in range(100, 600))}
+    closed |= {*SKIP_REASONS, *SOURCE_SKIPS, *SHIFTS, *METHODS, *map(str, Result)}
+    closed |= {str(number) for number in range(100, 600)}
     assert set() == seen - names - closed

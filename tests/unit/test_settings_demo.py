@@ -10,7 +10,9 @@ from settings_harness import key, load, portal, problems
 
 from otp_service.core.client import Scope
 from otp_service.core.errors import ConfigurationError
+from otp_service.core.webhook_secrets import checked_secrets
 from otp_service.settings import DEMO_CLIENT, DEMO_KEY, demo_settings
+from otp_service.settings.demo import PORTAL_CLIENT, PortalAccess, with_sample_portal
 
 
 def test_the_demo_has_its_client_on_loopback(tmp_path: Path) -> None:
@@ -29,6 +31,31 @@ def test_the_demo_has_its_client_on_loopback(tmp_path: Path) -> None:
     assert "http://127.0.0.1:8081" == demo.service.issuer == demo.server.public_url
     assert tmp_path / "keys.json" == demo.key_path
     assert tmp_path == demo.store.data_dir
+
+
+def test_the_sample_portal_is_a_client_like_any_other(tmp_path: Path) -> None:
+    """It may start what a portal may, read and redeem, on loopback; it attests nothing and reads no metrics."""
+    access = PortalAccess()
+    demo = with_sample_portal(demo_settings(load(), 8081, tmp_path), access)
+    credential = demo.clients().authenticate(access.api_key, 0)
+
+    assert credential is not None
+    assert PORTAL_CLIENT == credential.client.name
+    assert {Scope.VERIFY, Scope.READ, Scope.REDEEM} == credential.scopes
+    assert (access.webhook_secret,) == checked_secrets(credential.client.webhook_secrets)
+    assert set(demo.purposes) == credential.client.purposes
+    client = credential.client
+    assert {"loopback"} == client.return_hosts == client.webhook_hosts == client.origins
+    assert client.hotline
+    assert demo.clients().authenticate(DEMO_KEY, 0) is not None
+
+
+def test_the_sample_portal_s_access_is_new_and_silent() -> None:
+    """Two starts of the demo share no key and no secret, and neither is in a repr (Invariant 5)."""
+    one, other = PortalAccess(), PortalAccess()
+
+    assert 4 == len({one.api_key, other.api_key, one.webhook_secret, other.webhook_secret})
+    assert "PortalAccess()" == repr(one)
 
 
 def test_the_demo_s_key_opens_nothing_outside() -> None:
@@ -94,15 +121,16 @@ def test_the_demo_refuses_another_store(tmp_path: Path) -> None:
 
 
 def test_the_demo_tells_all_problems_at_once(tmp_path: Path) -> None:
-    """Hosts, store, gateway and a client that has the demo's name."""
+    """Hosts, store, gateway and clients that have the names of the demo's own."""
     settings = load({
         "server": {"host": "0.0.0.0", "private_host": "0.0.0.0"}, "store": {"url": "redis://store"},
-        "sending": {"gateways": "esms"}, "clients": {DEMO_CLIENT: {"display_name": "x"}},
+        "sending": {"gateways": "esms"},
+        "clients": {DEMO_CLIENT: {"display_name": "x"}, PORTAL_CLIENT: {"display_name": "x"}},
     })
 
     with pytest.raises(ConfigurationError) as refused:
         demo_settings(settings, 8080, tmp_path)
-    assert 6 == len(str(refused.value).splitlines())
+    assert 7 == len(str(refused.value).splitlines())
 
 
 def test_the_demo_sends_through_its_own_gateway_alone(tmp_path: Path) -> None:

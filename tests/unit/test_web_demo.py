@@ -122,11 +122,25 @@ async def test_what_comes_from_elsewhere_is_refused(service: Web, header: str, v
         (await service.call(method, path, key=None, headers={header: value})).status
         for method, path in (
             ("GET", "/demo/sms"), ("POST", "/demo/gateway"), ("GET", "/demo/gateway/messages"), ("GET", "/demo/script"),
-            ("PUT", "/demo/script"),
+            ("PUT", "/demo/script"), ("GET", "/demo/phone"),
         )
     ]
 
-    assert [403] * 5 == statuses
+    assert [403] * 6 == statuses
+
+
+@pytest.mark.parametrize(("expected", "method", "path", "mode", "dest"), [
+    (200, "GET", "/demo/phone", "navigate", "document"), (403, "POST", "/demo/gateway", "navigate", "document"),
+    (403, "GET", "/demo/phone", "navigate", "iframe"), (403, "GET", "/demo/sms", "no-cors", "script"),
+    (403, "GET", "/demo/sms", "cors", "empty"),
+])
+async def test_links_may_be_followed(
+    service: Web, expected: int, method: str, path: str, mode: str, dest: str,
+) -> None:
+    """From another site's page a person may go to the inbox; that page may not read, embed or post."""
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+
+    assert expected == (await service.call(method, path, key=None, headers=headers)).status
 
 
 @pytest.mark.parametrize("headers", [

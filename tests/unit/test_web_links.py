@@ -102,7 +102,7 @@ async def test_link_that_is_refused(service: Web, changes: dict[str, Any], code:
     assert dict.fromkeys(changes, code) == await refused(service, changes)
 
 
-async def test_webhook_needs_a_secret_to_sign_with(service: Web) -> None:
+async def test_webhook_needs_a_secret_to_sign_with() -> None:
     """A client without a secret cannot name a callback_url: nobody could believe what comes there."""
     bare = replace(REGISTERED, webhook_secrets=())
     async with serve(fakeredis.FakeAsyncRedis(), clients=ClientRegistry((bare,))) as plain:

@@ -68,7 +68,8 @@ async def test_started(service: Web) -> None:
         "code_expires_at": "2026-01-31T08:03:00.000Z", "resend_at": "2026-01-31T08:01:00.000Z", "sends_left": 3,
         "attempts_left": 5, "delivery": "queued",
         "ownership": {"status": "not_checked", "source": None, "assurance": None, "checked_at": None},
-        "client_token": body["client_token"], "page_url": None, "result_token": None, "warnings": [],
+        "client_token": body["client_token"], "page_url": f"{PUBLIC_URL}/v/{body['id']}",
+        "result_token": None, "warnings": [],
     } == body
     assert body["client_token"].startswith("vt_")
 

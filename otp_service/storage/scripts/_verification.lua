@@ -19,9 +19,13 @@
 --   wx:<source> 1 a source that must not be asked twice was asked
 --   bf ownership is asked before the code: w no code yet, i it was made   cn, cg consent: notice version, given at
 --   z redeemed at (ms)   zz differences at redemption
+--   H 1 its end is told by a webhook; from then on: ha attempts that failed   hn lease of the last attempt, a number
+--   that only grows   hs what the last attempt came to
 -- IMPORTANT: a new field also goes into storage/records.py, and into `finish` if a tombstone must not keep it.
 
 local TOMBSTONE_MS = 4 * 24 * 3600 * 1000
+-- Longer than a webhook can stand in its queue (see _webhooks.lua).
+local HOOKS_MS = 8 * 24 * 3600 * 1000
 
 local function live(v)
   return v.s == 'p' or v.s == 'o'
@@ -44,6 +48,14 @@ local function overdue(v)
   return 'u'
 end
 
+-- Queues the webhook of a final verification, in the queue of its client and shard: nobody stands behind another
+-- client's receiver.
+local function hook(P, tenant, id, at)
+  local queue = P .. 'hook:' .. tenant
+  redis.call('ZADD', queue, at, id)
+  redis.call('PEXPIRE', queue, HOOKS_MS)
+end
+
 -- Ends a verification and shrinks it to a tombstone: the sealed ID numbers and every code digest go.
 -- `v.ended` tells the caller that this very call ended it: such an end is counted once.
 local function finish(P, id, v, status, reason, now)
@@ -54,6 +66,8 @@ local function finish(P, id, v, status, reason, now)
   -- The place of the first SMS, which was never sent (see `send_id` in _limits.lua).
   if v.bf == 'w' then redis.call('HDEL', P .. 'p:' .. v.h, 's:' .. id .. ':1') end
   redis.call('PEXPIRE', key, TOMBSTONE_MS)
+  redis.call('PEXPIRE', P .. 'w:' .. id, TOMBSTONE_MS)
+  if v.H then hook(P, v.c, id, now) end
   redis.call('DEL', P .. 'x:' .. id)
   redis.call('ZREM', P .. 'due', id)
   if v.s == 'o' then redis.call('ZREM', P .. 'ask', id) end

@@ -6,6 +6,7 @@ The fake gateway: the provider's side of ``sms_adapters/fake.py``, for the demo,
     POST {prefix}/gateway            takes an SMS
     GET  {prefix}/gateway/messages   ?id=...&id=...   what became of messages
     GET  {prefix}/sms                what arrived, newest first: JSON, or a page where the caller accepts text/html
+    GET  {prefix}/phone              the same as a phone shows it, for a person: newest last, and it follows by itself
     GET  {prefix}/script             the script in force, see script.py
     PUT  {prefix}/script             another one: 200 with it, or 422 with what is wrong; any Content-Type will do
 
@@ -30,6 +31,7 @@ from otp_service.web import problems
 from otp_service.web.bodies import read_bytes, read_json, refuse_length
 from otp_service.web.exchange import answer, answer_headers, peer_of
 from otp_service.web.fake_gateway.inbox import render
+from otp_service.web.fake_gateway.phone import PhonePage
 from otp_service.web.fake_gateway.provider import FakeProvider, Sms
 from otp_service.web.fake_gateway.script import Script, read_script
 from otp_service.web.standalone import standing
@@ -58,13 +60,14 @@ class FakeGatewayHandlers:
     def __init__(self, provider: FakeProvider, guard: Callable[[web.Request], None] | None = None) -> None:
         self._provider = provider
         self._guard = guard or (lambda _request: None)
+        self._phone = PhonePage()
 
     def routes(self, prefix: str = "") -> list[web.RouteDef]:
         """Return every route under a prefix, for ``app.router.add_routes``."""
         return [
             web.post(f"{prefix}/gateway", self.gateway), web.get(f"{prefix}/gateway/messages", self.messages),
-            web.get(f"{prefix}/sms", self.sms), web.get(f"{prefix}/script", self.script),
-            web.put(f"{prefix}/script", self.change_script),
+            web.get(f"{prefix}/sms", self.sms), web.get(f"{prefix}/phone", self.phone),
+            web.get(f"{prefix}/script", self.script), web.put(f"{prefix}/script", self.change_script),
         ]
 
     async def gateway(self, request: web.Request) -> web.Response:
@@ -91,6 +94,12 @@ class FakeGatewayHandlers:
         if "text/html" in request.headers.get("Accept", ""):
             return web.Response(body=render(messages), headers=answer_headers("text/html; charset=utf-8"))
         return answer(orjson.dumps({"messages": messages}))
+
+    async def phone(self, request: web.Request) -> web.Response:
+        """Show the phone."""
+        self._guard(request)
+        page, headers = self._phone.render(self._provider.inbox.messages())
+        return web.Response(body=page, headers=headers)
 
     async def script(self, request: web.Request) -> web.Response:
         """Show the script."""
@@ -123,7 +132,7 @@ def require_loopback(request: web.Request) -> None:
         peer is not None and ip_address(peer).is_loopback and not _is_forwarded(request)
         and _HOST.fullmatch(request.host) is not None
         and all(_ORIGIN.fullmatch(origin) for origin in headers.getall("Origin", ()))
-        and headers.get("Sec-Fetch-Site", "").lower() != "cross-site"
+        and (headers.get("Sec-Fetch-Site", "").lower() != "cross-site" or _is_link(request))
     )
     if not here:
         raise Forbidden
@@ -176,6 +185,14 @@ def _sms(raw: dict[str, Any]) -> Sms:
     if not all(type(one) is str and one for one in (reference, to, text)) or type(send_number) is not int:
         raise problems.malformed()
     return Sms(str(reference), str(to), str(text), send_number)
+
+
+def _is_link(request: web.Request) -> bool:
+    """Whether a link was followed, from ``localhost`` to ``127.0.0.1`` for one: the page it stood on reads nothing."""
+    headers = request.headers
+    return (request.method, headers.get("Sec-Fetch-Mode"), headers.get("Sec-Fetch-Dest")) == (
+        "GET", "navigate", "document",
+    )
 
 
 def _is_forwarded(request: web.Request) -> bool:

@@ -1,0 +1,107 @@
+"""
+A client for portals in Python: calls, verdicts, webhooks.
+
+It knows nothing of the service but its contract (``docs/api.md``), and stands alone: nothing else of this package is
+imported.  ``docs/python-client.md`` shows the way from the form to the account.
+"""
+
+from __future__ import annotations
+
+from otp_service.client.calls import OtpClient
+from otp_service.client.claims import Claims
+from otp_service.client.errors import (
+    AlreadyFinal,
+    AlreadyRedeemed,
+    AnswerInvalid,
+    ClaimsMismatch,
+    CodeExpired,
+    FieldError,
+    Forbidden,
+    GuessTooSoon,
+    IdempotencyInProgress,
+    IdempotencyKeyReused,
+    Internal,
+    InvalidRequest,
+    Locked,
+    MethodNotAllowed,
+    NotFound,
+    NotVerified,
+    OfficialNotAllowed,
+    OtpError,
+    PhoneNotMobile,
+    ProofRequired,
+    RateLimited,
+    Refused,
+    ResendTooSoon,
+    SendsExhausted,
+    TokenInvalid,
+    Unauthenticated,
+    Unavailable,
+    Unreachable,
+    WebhookInvalid,
+    WrongCode,
+)
+from otp_service.client.tokens import TokenReader
+from otp_service.client.verification import (
+    Attested,
+    Consent,
+    Delivery,
+    Evidence,
+    FieldWarning,
+    Ownership,
+    OwnershipStatus,
+    Reason,
+    Started,
+    Status,
+    Verification,
+)
+from otp_service.client.webhooks import WebhookEvent, WebhookReceiver
+
+__all__ = [
+    "AlreadyFinal",
+    "AlreadyRedeemed",
+    "AnswerInvalid",
+    "Attested",
+    "Claims",
+    "ClaimsMismatch",
+    "CodeExpired",
+    "Consent",
+    "Delivery",
+    "Evidence",
+    "FieldError",
+    "FieldWarning",
+    "Forbidden",
+    "GuessTooSoon",
+    "IdempotencyInProgress",
+    "IdempotencyKeyReused",
+    "Internal",
+    "InvalidRequest",
+    "Locked",
+    "MethodNotAllowed",
+    "NotFound",
+    "NotVerified",
+    "OfficialNotAllowed",
+    "OtpClient",
+    "OtpError",
+    "Ownership",
+    "OwnershipStatus",
+    "PhoneNotMobile",
+    "ProofRequired",
+    "RateLimited",
+    "Reason",
+    "Refused",
+    "ResendTooSoon",
+    "SendsExhausted",
+    "Started",
+    "Status",
+    "TokenInvalid",
+    "TokenReader",
+    "Unauthenticated",
+    "Unavailable",
+    "Unreachable",
+    "Verification",
+    "WebhookEvent",
+    "WebhookInvalid",
+    "WebhookReceiver",
+    "WrongCode",
+]

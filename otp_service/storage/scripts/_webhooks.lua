@@ -1,0 +1,25 @@
+-- Shared: webhooks that are given up.
+--   hook:<tenant>  zset of the verifications whose end is to be told, by when; the end of its lease while one is told
+--   dead:<tenant>  zset of those given up, by when that was; 10 000 at most, of which the oldest go
+-- Both are of one shard.  Death keeps the verification and its address for as long, so that it can still be told.
+
+local DEAD_MS = 14 * 24 * 3600 * 1000
+local DEAD_MAX = 10000
+
+-- Makes a key live for so long at least.
+local function keep_for(key, ms)
+  local left = redis.call('PTTL', key)
+  if left >= 0 and left < ms then redis.call('PEXPIRE', key, ms) end
+end
+
+local function give_up(P, tenant, id, word, now)
+  local dead = P .. 'dead:' .. tenant
+  redis.call('ZREM', P .. 'hook:' .. tenant, id)
+  redis.call('HSET', P .. 'v:' .. id, 'hs', word)
+  redis.call('ZADD', dead, now, id)
+  redis.call('ZREMRANGEBYSCORE', dead, '-inf', now - DEAD_MS)
+  redis.call('ZREMRANGEBYRANK', dead, 0, -DEAD_MAX - 1)
+  redis.call('PEXPIRE', dead, DEAD_MS)
+  keep_for(P .. 'v:' .. id, DEAD_MS)
+  keep_for(P .. 'w:' .. id, DEAD_MS)
+end

@@ -1,0 +1,1 @@
+"""The drop-in element: one script for portals that have a form of their own, and its types."""
