@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from redis.exceptions import ResponseError
 
 from otp_service import plugins
-from otp_service.app import House, opened
 from otp_service.core.errors import ConfigurationError, StoreUnavailable
 from otp_service.core.ports import ConnectedGateway
 from otp_service.delivery.accounts import TEST_ACCOUNT
+from otp_service.house import House, opened
 from otp_service.inquiry.sources import AskedSource
 from otp_service.plugins import listed
 from otp_service.settings import Settings, SourceSection, adapter_of

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from otp_service import plugins
 from otp_service.accounts_from_settings import make_account
-from otp_service.app import House, composer, opened, sending
+from otp_service.app import composer, sending
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.phone import carrier_hint
 from otp_service.core.ports import (
@@ -28,6 +28,7 @@ from otp_service.core.ports import (
 from otp_service.core.routing import places
 from otp_service.delivery.accounts import Account
 from otp_service.delivery.sender import Sender
+from otp_service.house import House, opened
 from otp_service.settings import Settings, adapter_of
 
 _POLL_EVERY_S: Final = 3.0

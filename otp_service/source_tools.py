@@ -17,7 +17,6 @@ import aiohttp
 from yarl import URL
 
 from otp_service import plugins
-from otp_service.app import House, opened
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.evidence import Evidence, OwnershipOutcome, OwnershipQuestion, SimSwapEffect, judged
 from otp_service.core.names import fold
@@ -25,6 +24,7 @@ from otp_service.core.phone import carrier_hint
 from otp_service.core.routing import Route, RouteBook, places
 from otp_service.core.verification import Purpose
 from otp_service.delivery.tokens import Tokens
+from otp_service.house import House, opened
 from otp_service.inquiry.asker import Asker, Reach
 from otp_service.inquiry.chain import Chain
 from otp_service.inquiry.health import SourceShares

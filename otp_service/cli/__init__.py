@@ -242,7 +242,7 @@ def _phone(text: str, config: Path | None, *, reset: bool) -> None:
     number = read_number(text)
 
     async def ask() -> dict[str, int]:
-        from otp_service.app import opened
+        from otp_service.house import opened
 
         async with opened(read_settings(config)) as house:
             ring = house.keys.secrets.ring

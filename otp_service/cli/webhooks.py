@@ -10,7 +10,7 @@ import typer
 from otp_service.cli.common import ConfigDir, fail, read_settings, run, show
 
 if TYPE_CHECKING:
-    from otp_service.app import House
+    from otp_service.house import House
     from otp_service.settings import Settings
     from otp_service.storage.webhooks import WebhookStore
 
@@ -175,7 +175,7 @@ def _shown(tenant: str) -> str:
 
 def _with_store(settings: Settings, ask: Callable[[WebhookStore, House], Awaitable[Found]]) -> Found:
     async def work() -> Found:
-        from otp_service.app import opened
+        from otp_service.house import opened
         from otp_service.storage.webhooks import WebhookStore
 
         async with opened(settings) as house:

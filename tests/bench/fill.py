@@ -25,8 +25,8 @@ import hiredis
 from bench.house import CLIENT
 from bench.processes import BenchmarkError
 from bench.sources import PURPOSE, address, phone
-from otp_service.app import opened
 from otp_service.core.phone import parse_mobile
+from otp_service.house import opened
 from otp_service.service import Caller, StartCommand, VerificationService
 from otp_service.settings import load_settings
 from otp_service.storage.scripts import Script

@@ -26,7 +26,7 @@ from bench.house import CLIENT, environment, info, run_filler, write_config
 from bench.machine import Cores, available_memory, running_on
 from bench.sources import PURPOSE, address, phone
 from bench.table import Row, number
-from otp_service import app
+from otp_service import house as building
 from otp_service.core.codes import derive_code
 from otp_service.core.keyring import SHARDS
 from otp_service.core.phone import parse_mobile
@@ -86,7 +86,7 @@ class Growth:
         sample: ids of some of the newest fill, evenly spread.
     """
 
-    house: app.House
+    house: building.House
     redis: Redis
     cores: Cores
     folder: Path
@@ -148,7 +148,7 @@ async def _opened(folder: Path, cores: Cores) -> AsyncIterator[Growth]:
     try:
         environ = environment(write_config(folder), data_dir, "http://127.0.0.1:9/", server.url) | _LONG_LIFE
         settings = load_settings(Path(environ["OTP_CONFIG_DIR"]), environ=environ)
-        async with app.opened(settings) as house, Redis.from_url(server.url) as redis:
+        async with building.opened(settings) as house, Redis.from_url(server.url) as redis:
             await redis.config_set("auto-aof-rewrite-percentage", 0)
             yield Growth(house, redis, cores, folder, environ)
     finally:

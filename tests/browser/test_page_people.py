@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, Response, expect
+from playwright.async_api import Browser, Page, expect
 from support.chromium import NARROW_SIZE, PHONE_SIZE, accessible, looked_at, watched
 from support.hosted_page import begin, code_field, enter, expect_back, notice, type_code
 from support.stage import Stage
@@ -111,15 +111,13 @@ async def test_languages(stage: Stage, english_page: Page) -> None:
 
 async def test_weight(stage: Stage, page: Page) -> None:
     """The page and all it loads stay under 60 kB, from the service alone."""
-    sizes: dict[str, int] = {}
-
-    async def weigh(response: Response) -> None:
-        sizes[response.url] = len(await response.body())
-
-    started = await begin(stage, page)
-    page.on("response", weigh)
+    await begin(stage, page)
     await page.reload(wait_until="networkidle")
-    assert started["page_url"] in sizes
-    assert 3 <= len(sizes)
+    sizes = dict(await page.evaluate(
+        "['navigation', 'resource'].flatMap((type) => performance.getEntriesByType(type))"
+        ".map((entry) => [entry.name, entry.decodedBodySize])",
+    ))
+    assert [True] * 3 == [any(url.endswith(kind) for url in sizes) for kind in (page.url, ".css", ".js")]
+    assert all(sizes.values())
     assert 60_000 > sum(sizes.values())
     assert {stage.base} == {"/".join(url.split("/")[:3]) for url in sizes}

@@ -7,6 +7,7 @@ fails its test.  ``looked_at`` writes screenshots to ``build/screenshots``; ``ac
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -20,6 +21,7 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 _ROOT = Path(__file__).resolve().parents[2]
 _SCREENSHOTS = _ROOT / "build" / "screenshots"
 _AXE = _ROOT / ".cache" / "axe" / "node_modules" / "axe-core" / "axe.min.js"
+_AXE_S = 30.0
 _WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 _ARGUMENTS = [
     # Containers have no user namespaces for its sandbox, and it sees nothing but these tests' own pages.
@@ -102,15 +104,20 @@ async def watched(browser: Browser, **options: Any) -> AsyncIterator[tuple[Brows
 
 
 async def accessible(page: Page) -> None:
-    """Hold a page, as it stands now, to WCAG 2.2 A and AA (axe-core), and to not scrolling sideways."""
+    """
+    Hold a page, as it stands now, to WCAG 2.2 A and AA (axe-core), and to not scrolling sideways.
+
+    The page must be one with JavaScript: axe-core's promises are never kept in one without.
+    """
     if not _AXE.is_file():
         raise AssertionError(f"axe-core is missing in {_AXE.parent}: run make setup, which does npm ci")
     if not await page.evaluate("() => 'axe' in window"):
         # Evaluated over the debugger, so that the page's policy need not allow it.
         await page.evaluate(_AXE.read_text("utf-8"))
-    found = await page.evaluate(
-        "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}, resultTypes: ['violations']})", _WCAG,
-    )
+    async with asyncio.timeout(_AXE_S):
+        found = await page.evaluate(
+            "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}, resultTypes: ['violations']})", _WCAG,
+        )
     problems = [
         f"{one['id']}: {one['help']}: {node['html']}: {node['failureSummary']}"
         for one in found["violations"] for node in one["nodes"]

@@ -11,7 +11,7 @@ import asyncio
 import io
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import replace
 from hashlib import sha256
 from html import escape
@@ -21,6 +21,7 @@ import orjson
 from aiohttp import web
 
 from otp_service.core.client import ApiKey, Client, ClientRegistry, Scope
+from otp_service.core.errors import StoreUnavailable
 from otp_service.core.limits import Limit
 from otp_service.core.ports import DeliveryReport, DeliveryState
 from otp_service.delivery.accounts import Account
@@ -258,8 +259,9 @@ async def _hand_over(worker: SmsWorker, stop: asyncio.Event) -> None:
     """Do what the worker's own loop does, without its blocking read: that would hold up each test's end a second."""
     await worker._queue.prepare()
     while not stop.is_set():
-        for sms in await worker._queue.read(256, AT_ONCE):
-            worker._begin(sms)
+        with suppress(StoreUnavailable):
+            for sms in await worker._queue.read(256, AT_ONCE):
+                worker._begin(sms)
         await pause(stop, _LOOK_EVERY_S)
     worker._courier.stopping.set()
     await asyncio.gather(*worker._in_hand.values())

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import replace
 
 from otp_service import app
+from otp_service.house import opened
 from otp_service.process import listen, signalled
 from otp_service.settings import load_settings
 from otp_service.telemetry.logs import configure
@@ -30,7 +31,7 @@ async def main() -> None:
     listener = listen("127.0.0.1", settings.server.port)
     with closing(listener):
         async with (
-            app.opened(settings, "live") as house, app._api(house, listener), app._worker(house, demo=True),
+            opened(settings, "live") as house, app._api(house, listener), app._worker(house, demo=True),
         ):
             app._ready(house)
             await signalled()

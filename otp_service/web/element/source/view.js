@@ -43,9 +43,11 @@ class View {
     );
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
-      if (isAllowed(this.submit)) on.check(this.input.value);
+      on.check(this.input.value);
     });
-    this.resend.addEventListener("click", () => { if (isAllowed(this.resend)) on.resend(); });
+    this.resend.addEventListener("click", () => {
+      if (this.resend.getAttribute("aria-disabled") !== "true") on.resend();
+    });
     dress(root);
     this.hide();
     root.append(this.box);
@@ -111,10 +113,6 @@ class View {
 // Blocked buttons are not `disabled`: they keep the focus, and their description says how long it takes.
 function allow(button, ready) {
   button.setAttribute("aria-disabled", `${!ready}`);
-}
-
-function isAllowed(button) {
-  return button.getAttribute("aria-disabled") !== "true";
 }
 
 // A style sheet of its own, which the page's Content-Security-Policy need not allow.
