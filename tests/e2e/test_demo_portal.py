@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import select
 import signal
 import socket
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from support.demo import Demo
 from support.http import Api
 from support.processes import Installation, Run, eventually
 
@@ -52,9 +52,9 @@ def keeping() -> Iterator[ExitStack]:
         yield stack
 
 
-async def portal_of(run: Run, keeping: ExitStack) -> PortalProcess:
+async def portal_of(site: Installation, run: Run, keeping: ExitStack) -> PortalProcess:
     """Return the portal's process of a demo, once it answers."""
-    said = await eventually(lambda: re.search(r"sample portal +(http://[0-9.:]+) ", run.stdout), "the welcome")
+    url = await Demo(site, run).portal()
 
     def child() -> int | None:
         for pid in Path(f"/proc/{run.popen.pid}/task/{run.popen.pid}/children").read_text().split():
@@ -67,7 +67,7 @@ async def portal_of(run: Run, keeping: ExitStack) -> PortalProcess:
     keeping.callback(os.close, descriptor)
     words = Path(f"/proc/{pid}/cmdline").read_text()
     environ = dict(line.split("=", 1) for line in Path(f"/proc/{pid}/environ").read_text().split("\0") if line)
-    portal = PortalProcess(said[1], descriptor, words, environ)
+    portal = PortalProcess(url, descriptor, words, environ)
     async with Api(portal.url, None) as anybody:
         assert 200 == (await anybody.get("/livez")).status
     return portal
@@ -76,7 +76,7 @@ async def portal_of(run: Run, keeping: ExitStack) -> PortalProcess:
 async def test_the_portal_is_a_client_like_any_other(site: Installation, keeping: ExitStack) -> None:
     """It is told where the service is, a key and a secret, by environment alone, and nothing of the settings."""
     run = await site.demo()
-    portal = await portal_of(run, keeping)
+    portal = await portal_of(site, run, keeping)
     told = {name: value for name, value in portal.environ.items() if name.startswith(("PORTAL_", "OTP_"))}
     secrets = [told.pop("PORTAL_API_KEY"), told.pop("PORTAL_WEBHOOK_SECRET")]
 
@@ -97,7 +97,7 @@ async def test_the_portal_is_a_client_like_any_other(site: Installation, keeping
 async def test_the_portal_ends_with_the_demo(site: Installation, keeping: ExitStack, number: signal.Signals) -> None:
     """Stopped, interrupted from the keyboard or killed: the demo leaves no portal behind, and its port is free."""
     run = await site.demo()
-    portal = await portal_of(run, keeping)
+    portal = await portal_of(site, run, keeping)
     run._signal(number)
     await eventually(lambda: portal.ended, "the portal's end")
     assert (0 if number != signal.SIGKILL else -number) == await run.ended()
@@ -109,7 +109,7 @@ async def test_the_portal_ends_with_the_demo(site: Installation, keeping: ExitSt
 async def test_the_service_goes_on_without_the_portal(site: Installation, keeping: ExitStack) -> None:
     """A portal that dies is said to have ended; the service answers, and stops in order."""
     run = await site.demo()
-    (await portal_of(run, keeping)).kill()
+    (await portal_of(site, run, keeping)).kill()
     (ended,) = await eventually(lambda: run.events("the sample portal ended"), "a word about the portal's end")
     assert -signal.SIGKILL == ended["exit_code"]
     async with Api(run.base, None) as anybody:
@@ -129,5 +129,5 @@ async def test_a_taken_port(site: Installation, keeping: ExitStack) -> None:
             "demo", port=port, environ={"PORT": str(port), "DATA_DIR": str(site.data_dir)},
             settings={"SERVER__PRIVATE_PORT": "0"},
         ).ready()
-        portal = await portal_of(run, keeping)
+        portal = await portal_of(site, run, keeping)
         assert portal.url not in {f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}"}

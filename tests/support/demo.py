@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from support.http import Api
 from support.processes import Installation, Run, eventually
 
@@ -18,6 +20,11 @@ class Demo:
     def base(self) -> str:
         """Its address."""
         return self.run.base
+
+    async def portal(self) -> str:
+        """Wait for the sample portal's address."""
+        said = await eventually(lambda: re.search(r"sample portal +(http://[0-9.:]+) ", self.run.stdout), "the welcome")
+        return said[1]
 
     def api(self, key: str | None = DEMO_KEY) -> Api:
         """Give a caller with the demo's key, or another one."""

@@ -192,7 +192,7 @@ async def test_exposed_headers(service: Web) -> None:
     )
 
     assert (429, "60") == (response.status, response.headers["Retry-After"])
-    assert {"Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-Id"} == set(
+    assert {"Date", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-Id"} == set(
         response.headers["Access-Control-Expose-Headers"].split(", "),
     )
 
