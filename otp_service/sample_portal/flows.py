@@ -1,9 +1,9 @@
 """
 Flows: what somebody has begun here and proves by SMS; each kind is also the purpose of its verification.
 
-A flow belongs to the session that began it.  What the person typed, the client token and the verdict's token are kept
-sealed (``sessions.py``), and the verification is redeemed for these data and no others: what a browser sends later
-chooses a flow and never changes it.
+A flow belongs to the session that began it.  What the person typed and the client token are kept sealed
+(``sessions.py``), and the verification is redeemed for these data and no others: what a browser sends later chooses a
+flow and never changes it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,6 @@ class FlowData:
         system, code: which old account is to be linked.
         client_token, page_url: of the verification, once it was started.
         challenge: JSON of the work that the browser must do before the first SMS.
-        result_token: the verdict that is being redeemed, so that a repeated call is the same call.
     """
 
     phone_number: str = field(default="", repr=False)
@@ -67,7 +66,6 @@ class FlowData:
     client_token: str = field(default="", repr=False)
     page_url: str = ""
     challenge: str = field(default="", repr=False)
-    result_token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,6 @@ sent.  A verdict about anybody else is refused by the service, whatever a browse
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
-from hashlib import sha256
 
 from aiohttp import web
 
@@ -17,13 +15,12 @@ from otp_service.client import (
     AlreadyRedeemed,
     Claims,
     ClaimsMismatch,
-    InvalidRequest,
     NotFound,
     NotVerified,
     OtpError,
     TokenInvalid,
 )
-from otp_service.sample_portal.exchange import SESSION, Portal, page, portal_of
+from otp_service.sample_portal.exchange import page, portal_of
 from otp_service.sample_portal.flows import Flow
 from otp_service.sample_portal.starting import BEGIN_PATHS
 
@@ -38,14 +35,17 @@ async def redeem(request: web.Request, flow: Flow) -> Claims:
     """
     Redeem the verdict of a flow; the caller holds the flow's lock.
 
-    The token is kept before it is redeemed, so that after a crash in between the same call is made again and its first
-    answer comes back.
+    The key is the flow's, so that after a crash before the account was written the same call gives its first answer.
 
     Raises VerdictRefused, and OtpError when the service cannot say: then the same may be tried again.
     """
-    portal = portal_of(request)
+    otp = portal_of(request).otp
     try:
-        claims = await _redeemed(request, portal, flow)
+        verification = await otp.get(flow.verification_id or "")
+        claims = await otp.redeem(
+            verification.result_token if verification.verified else None, phone_number=flow.data.phone_number,
+            id_number=flow.data.id_number if flow.kind.compares else None, idempotency_key=f"redeem-{flow.id}",
+        )
     except (AlreadyRedeemed, ClaimsMismatch, NotFound, NotVerified, TokenInvalid) as error:
         _log.warning("verdict refused: %s", error)
         raise VerdictRefused from error
@@ -53,29 +53,6 @@ async def redeem(request: web.Request, flow: Flow) -> Claims:
         _log.error("a verdict for another use")
         raise VerdictRefused
     return claims
-
-
-async def _redeemed(request: web.Request, portal: Portal, flow: Flow) -> Claims:
-    if token := flow.data.result_token:
-        try:
-            return await _call(portal, flow, token)
-        except InvalidRequest as error:
-            if all(one.code != "token_expired" for one in error.errors):
-                raise
-            # It was kept, never redeemed, and is ten minutes old: a new one says the same.
-    verification = await portal.otp.get(flow.verification_id or "")
-    if not verification.verified or verification.result_token is None:
-        raise VerdictRefused
-    token = verification.result_token
-    await portal.flows.save(request[SESSION], replace(flow, data=replace(flow.data, result_token=token)))
-    return await _call(portal, flow, token)
-
-
-async def _call(portal: Portal, flow: Flow, token: str) -> Claims:
-    return await portal.otp.redeem(
-        token, phone_number=flow.data.phone_number, id_number=flow.data.id_number if flow.kind.compares else None,
-        idempotency_key=f"redeem-{flow.id}-{sha256(token.encode()).hexdigest()[:16]}",
-    )
 
 
 def refused(request: web.Request, flow: Flow) -> web.Response:

@@ -331,22 +331,27 @@ class VerificationService:
             return None
         return self.secrets.signer.sign(claims_of(verification, issuer=self.issuer), test=verification.test)
 
-    async def redeem(
-        self, caller: Caller, token: str, *, phone_number: str | None, id_number: str | None,
-        replay: Replay | None = None,
-    ) -> dict[str, Any]:
-        """
-        Redeem a verdict, once, for the phone and person the portal expects; returns its claims.
-
-        Raises InvalidRequest, NotFound, NotVerified, AlreadyRedeemed, ClaimsMismatch, IdempotencyKeyReused.
-        """
-        secrets = self.secrets
+    def read_verdict(self, caller: Caller, token: str) -> dict[str, Any]:
+        """Return the claims of a token that was signed for this caller.  Raises InvalidRequest, NotFound."""
         try:
-            claims = secrets.signer.read(token, test=caller.test)
+            claims = self.secrets.signer.read(token, test=caller.test)
         except TokenInvalid as error:
             raise InvalidRequest(FieldError("token", "token_invalid")) from error
         if claims["aud"] != caller.client.name:
             raise NotFound
+        return claims
+
+    async def redeem(
+        self, caller: Caller, claims: dict[str, Any], *, phone_number: str | None, id_number: str | None,
+        replay: Replay | None = None,
+    ) -> dict[str, Any]:
+        """
+        Redeem a verdict that :meth:`read_verdict` has read, once, for the phone and person the portal expects.
+
+        Returns its claims of this moment.
+        Raises InvalidRequest, NotFound, NotVerified, AlreadyRedeemed, ClaimsMismatch, IdempotencyKeyReused.
+        """
+        secrets = self.secrets
         verification_id = str(claims["sub"])
         shard = self._shard(secrets.ring, verification_id)
         answer = await self.store.redeem(

@@ -153,15 +153,18 @@ class Handlers:
         exchange = request[EXCHANGE]
         caller = self._auth.portal(request, Scope.REDEEM)
         exchange.client = caller.client.name
-        body, raw = await read_json(request)
+        _, raw = await read_json(request)
         key, errors = idempotency_key(request)
         verdict = read_body(RedeemBody, raw, errors)
         expect = verdict.expect
+        phone_number = expect.phone_number if expect else None
+        id_number = expect.id_number.number if expect and expect.id_number else None
+        claims = self._service.read_verdict(caller, verdict.token)
+        # A token is signed anew at each read: the same verdict, expected of the same person, is the same call.
+        asked = orjson.dumps([claims["sub"], phone_number, id_number])
         claims = await self._service.redeem(
-            caller, verdict.token,
-            phone_number=expect.phone_number if expect else None,
-            id_number=expect.id_number.number if expect and expect.id_number else None,
-            replay=self._replay(request, caller, key, body),
+            caller, claims, phone_number=phone_number, id_number=id_number,
+            replay=self._replay(request, caller, key, asked),
         )
         exchange.verification_id, exchange.purpose = claims["sub"], claims["purpose"]
         return answer(orjson.dumps(claims))

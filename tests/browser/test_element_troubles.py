@@ -173,8 +173,8 @@ async def test_offline(stage: Stage, page: Page, watch: Watch) -> None:
     await passing(page, lambda: portal.details("otp-error"))
     assert [{"code": "offline"}] == portal.details("otp-error")
     await expect(page.get_by_role("alert")).to_have_text(text("page.offline"))
-    lost: list[object] = []
-    page.on("requestfailed", lost.append)
+    lost: list[str] = []
+    page.on("requestfailed", lambda request: lost.append(request.url))
     await page.clock.pause_at(3600)
     await eventually(lambda: lost, "one more is lost; from here on no time passes")
     await page.context.set_offline(False)

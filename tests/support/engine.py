@@ -408,8 +408,9 @@ class Engine:
         replay: Replay | None = None,
     ) -> dict[str, Any]:
         """Redeem a result token."""
+        claims = self.service.read_verdict(caller, token)
         return await self.service.redeem(
-            caller, token, phone_number=phone_number, id_number=id_number, replay=replay,
+            caller, claims, phone_number=phone_number, id_number=id_number, replay=replay,
         )
 
     async def verified(

@@ -456,6 +456,32 @@ async def test_replayed_calls(service: Web) -> None:
     assert [200] * 2 == [one.status for one in redeemed]
 
 
+async def test_redemption_is_repeated_with_the_token_of_another_read(service: Web) -> None:
+    """Invariant 11: who died after redeeming reads the verdict again, and the same key gives its claims again."""
+    started = await service.start()
+    path, headers = f"/v1/verifications/{started['id']}", {"Idempotency-Key": f"redeem-{started['id']}"}
+    expect = {"id_number": ID_NUMBER}
+    tokens = [(await (await service.check(started["id"])).json())["result_token"]]
+    first = await service.call(
+        "POST", "/v1/result-tokens/redeem", {"token": tokens[0], "expect": expect}, headers=headers,
+    )
+    service.later(3600)
+    tokens.append((await (await service.call("GET", path)).json())["result_token"])
+
+    again = await service.call(
+        "POST", "/v1/result-tokens/redeem", {"token": tokens[1], "expect": expect}, headers=headers,
+    )
+    other = await service.call(
+        "POST", "/v1/result-tokens/redeem", {"token": tokens[1], "expect": expect | {"phone_number": PHONE}},
+        headers=headers,
+    )
+
+    assert tokens[0] != tokens[1]
+    assert [200, 200] == [first.status, again.status]
+    assert (await first.json())["sub"] == (await again.json())["sub"]
+    assert (422, {"code": "idempotency_key_reused"}) == (other.status, await refused(other))
+
+
 async def test_key_with_another_body(service: Web) -> None:
     """A key that comes with another body, or to another call, is ``idempotency_key_reused``."""
     headers = {"Idempotency-Key": "k"}
