@@ -153,6 +153,8 @@ class KeyRing:
             client = raw[_TOKEN_MAC_BYTES:].decode("ascii")
         except (Base64Error, ValueError):
             return None
+        if token[3:] != _b64(raw):
+            return None  # the same bits written in another way
         if not hmac.compare_digest(raw[:_TOKEN_MAC_BYTES], self._token_mac(verification_id, client)):
             return None
         return client

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 from typing import Final
 
-#: What every text of [page] may contain; whoever fills one fills them all.  ``time`` is a time of day or a duration,
+#: What every text of [page] may contain; whoever fills one fills them all.  ``action`` is what the purpose is for,
+#: ``time`` is a time of day or a duration,
 #: ``sms_mark`` what the SMS says of its number.
 PAGE_PLACEHOLDERS: Final = frozenset({
-    "attempts_left", "code_length", "hotline", "phone", "portal", "send_number", "sends_left", "sms_mark", "time",
+    "action", "attempts_left", "code_length", "hotline", "phone", "portal", "send_number", "sends_left", "sms_mark", "time",
 })
 
 PAGE_TEXTS: Final = (
     # around everything
     "own_name", "for_portal", "hotline", "back", "error",
+    # what the purpose is for; purposes of one's own have the default
+    "action_registration", "action_account_link", "action_sign_in", "action_password_reset",
+    "action_assisted_registration", "action_default",
     # the code
     "code_heading", "over_heading", "code_sent", "code_which", "sms_mark", "code_label", "code_until", "code_left",
-    "attempts_left", "submit", "keep_secret", "wrong_phone", "wrong_phone_back",
+    "attempts_left", "submit", "only_you", "keep_secret", "wrong_phone", "wrong_phone_back",
     # the SMS
     "resend_heading", "resend", "resend_in", "resend_now", "resends_left", "resends_none", "resend_advice",
     "delivery_queued", "delivery_sent", "delivery_delivered", "delivery_failed", "delivery_failed_last",

@@ -10,6 +10,8 @@ from otp_service.core.errors import StoreUnavailable
 from otp_service.storage.store import Store
 
 _INTERVAL_S = 0.25
+#: Long polls of one verification: whoever holds its token must not take everybody's places.
+_PER_VERIFICATION = 16
 
 
 class WaiterGauge(Protocol):
@@ -42,8 +44,10 @@ class Waiters:
         """Return when the verification is final, after ``timeout_s``, on drain, or at once above the capacity."""
         if self._draining or self._count >= self._capacity or timeout_s <= 0:
             return
-        future = asyncio.get_running_loop().create_future()
         waiting = self._shards[shard].setdefault(verification_id, set())
+        if len(waiting) >= _PER_VERIFICATION:
+            return
+        future = asyncio.get_running_loop().create_future()
         waiting.add(future)
         self._counted(1)
         if self._reader is None or self._reader.done():

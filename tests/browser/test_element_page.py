@@ -20,9 +20,11 @@ async def test_english(stage: Stage, page: Page) -> None:
     portal = await PortalPage.open(page, stage, started, locale="en")
     await expect(portal.heading).to_have_text(text("page.code_heading", "en"))
     await looked_at(page, "element-english")
+    await portal.code.fill("12")
     element = page.locator("otp-verification")
     await element.evaluate("one => { one.locale = null }")
     await expect(portal.heading).to_have_text(text("page.code_heading"))
+    await expect(portal.code).to_have_value("12")
     assert "vi" == await element.evaluate("one => one.locale")
 
 

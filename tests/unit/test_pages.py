@@ -35,6 +35,28 @@ class TestEntry:
             part.strip() for part in cookie.split(";")[1:]
         }
 
+    @pytest.mark.parametrize(("origin", "status"), [
+        ("https://portal.example", 303), ("https://www.portal.example:8443", 303), (PUBLIC_URL, 303), ("null", 303),
+        ("https://evil.example", 403), ("http://portal.example", 403), ("https://portal.example.evil.example", 403),
+    ])
+    async def test_a_verification_is_not_planted_from_elsewhere(
+        self, service: Web, origin: str, status: int,
+    ) -> None:
+        """A page of a host that the client did not register cannot put its own verification into a browser."""
+        browser = await begin(service)
+        browser.cookie = None
+        response = await browser.post("", {"client_token": browser.token}, Origin=origin)
+
+        assert (status, status == 303) == (response.status, "Set-Cookie" in response.headers)
+
+    async def test_the_page_says_what_for(self, service: Web) -> None:
+        """Whoever was led here by somebody else reads what the code would do, and where."""
+        page = await (await (await begin(service)).get()).text()
+        other = await (await (await begin(service, {**SIMPLE, "phone_number": "0900000002"})).get("?lang=en")).text()
+
+        assert "Chỉ nhập mã nếu chính bạn đang muốn đăng ký tài khoản tại" in page
+        assert "Enter the code only if you yourself want to sign in at" in other
+
     async def test_page_url(self, service: Web) -> None:
         """``page_url`` of the 201 is where that form goes."""
         started = await service.start()
@@ -45,7 +67,7 @@ class TestEntry:
         """On loopback over http the cookie is not Secure, and under a path of its own it keeps to that path."""
         async with serve(fake_redis, public_url="http://127.0.0.1:8080/otp") as service:
             browser = Browser(service, await service.start())
-            response = await browser.post("", {"client_token": browser.token})
+            response = await browser.post("", {"client_token": browser.token}, Origin="http://127.0.0.1:8080")
             page = await (await browser.get()).text()
 
         assert "Secure" not in response.headers["Set-Cookie"]

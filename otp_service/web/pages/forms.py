@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from otp_service.core.client import Client
 from otp_service.core.errors import Forbidden
 from otp_service.web import problems
 from otp_service.web.bodies import read_bytes, refuse_length
@@ -42,6 +43,21 @@ def set_token(response: web.Response, token: str, *, path: str, secure: bool) ->
     ``Lax`` and not ``Strict``, because the browser comes from the portal, which is another site.
     """
     response.set_cookie(COOKIE, token, path=path, max_age=COOKIE_S, httponly=True, samesite="Lax", secure=secure)
+
+
+def refuse_stranger(request: web.Request, client: Client, own_origin: str) -> None:
+    """
+    Refuse an entry from a page that is neither the client's nor ours.  Raises Forbidden.
+
+    Somebody who started a verification for another person's phone must not be able to plant it in that person's
+    browser from a page of their own.  A page that sends no ``Origin``, or ``null`` under ``no-referrer``, passes: old
+    browsers, and the person is told on the page what they are about to confirm.
+    """
+    origin = request.headers.get("Origin")
+    if origin is None or origin in {"null", own_origin} or request.headers.get("Sec-Fetch-Site") == "same-origin":
+        return
+    if not client.allows_origin(origin) and not client.allows_host(origin, client.return_hosts):
+        raise Forbidden
 
 
 def refuse_foreign(request: web.Request, own_origin: str) -> None:

@@ -46,7 +46,7 @@ from otp_service.web.authentication import Authenticator
 from otp_service.web.dependencies import WebDependencies
 from otp_service.web.exchange import EXCHANGE, Exchange, answer, answer_headers
 from otp_service.web.pages.assets import Assets
-from otp_service.web.pages.forms import COOKIE, read_form, refuse_foreign, set_token
+from otp_service.web.pages.forms import COOKIE, read_form, refuse_foreign, refuse_stranger, set_token
 from otp_service.web.pages.links import origin_of, way_back
 from otp_service.web.pages.notices import Said, Word, read_word, word_of
 from otp_service.web.pages.rendering import Renderer
@@ -92,6 +92,7 @@ class Pages:
         token = (await read_form(request)).get("client_token", "")
         caller = self._auth.browser(request, verification_id, token)
         request[EXCHANGE].client = caller.client.name
+        refuse_stranger(request, caller.client, self._origin)
         response = self._redirect(request)
         set_token(response, token, path=self._path(request), secure=self._secure)
         return response

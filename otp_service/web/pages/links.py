@@ -32,7 +32,7 @@ def origin_of(url: str) -> str:
     parts = urlsplit(url)
     default = {"http": 80, "https": 443}.get(parts.scheme)
     host = parts.netloc.rpartition("@")[2].lower()
-    return f"{parts.scheme}://{host.removesuffix(f':{default}')}"
+    return f"{parts.scheme}://{host.removesuffix(':').removesuffix(f':{default}')}"
 
 
 def form_targets(client: Client, back: str | None) -> str:

@@ -129,6 +129,6 @@ def _html(page: str, locale: str, status: int = 200, *, targets: str = "") -> we
     # A form's Origin is null under no-referrer, and Origin tells our forms from others'.
     headers = answer_headers(
         _HTML, Content_Security_Policy=_POLICY.format(targets=targets), Referrer_Policy="same-origin",
-        Content_Language=locale,
+        Cross_Origin_Opener_Policy="same-origin", Content_Language=locale,
     )
     return web.Response(body=page.encode(), status=status, headers=headers)

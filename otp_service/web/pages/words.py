@@ -47,8 +47,9 @@ class Words:
 
 def words_of(catalogue: Catalogue, locale: str, verification: Verification, client: Client) -> Words:
     """Return the sentences about a verification.  The SMS speaks the language of the start, whatever the page's is."""
-    number = str(verification.send_number)
+    number, texts = str(verification.send_number), catalogue.page(locale)
     return Words(catalogue, locale, {
+        "action": texts.get(f"page.action_{verification.purpose}", texts["page.action_default"]),
         "attempts_left": str(verification.attempts_left),
         "code_length": str(verification.code_length),
         "hotline": client.hotline or "",
