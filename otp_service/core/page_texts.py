@@ -13,7 +13,8 @@ from typing import Final
 #: ``time`` is a time of day or a duration,
 #: ``sms_mark`` what the SMS says of its number.
 PAGE_PLACEHOLDERS: Final = frozenset({
-    "action", "attempts_left", "code_length", "hotline", "phone", "portal", "send_number", "sends_left", "sms_mark", "time",
+    "action", "attempts_left", "code_length", "hotline", "phone", "portal", "send_number", "sends_left", "sms_mark",
+    "time",
 })
 
 PAGE_TEXTS: Final = (
