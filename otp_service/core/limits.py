@@ -60,6 +60,7 @@ ADDRESS_GUESSES = LimitKind("address_guesses", Subject.ADDRESS, rate=True)
 ADDRESS_UNPROVEN_SENDS = LimitKind("address_unproven_sends", Subject.ADDRESS, rate=True)
 ADDRESS_NO_SCRIPT_SENDS = LimitKind("address_no_script_sends", Subject.ADDRESS, rate=True)
 CLIENT_UNPROVEN_SENDS = LimitKind("client_unproven_sends", Subject.CLIENT, rate=True)
+CLIENT_NO_SCRIPT_SENDS = LimitKind("client_no_script_sends", Subject.CLIENT, rate=True)
 CLIENT_SENDS = LimitKind("client_sends", Subject.CLIENT, rate=True)
 SERVICE_SENDS = LimitKind("service_sends", Subject.SERVICE, rate=True)
 
@@ -68,7 +69,8 @@ LIMIT_KINDS = {
     for kind in (
         PHONE_COOLDOWN, PHONE_SENDS, PHONE_BLOCK_SENDS, PHONE_SENDS_TOTAL, PHONE_ASSISTED_SENDS, PHONE_FAILURES,
         PHONE_BLOCK_FAILURES, PHONE_OWNERSHIP_CHECKS, ID_OWNERSHIP_CHECKS, ADDRESS_SENDS, ADDRESS_GUESSES,
-        ADDRESS_UNPROVEN_SENDS, ADDRESS_NO_SCRIPT_SENDS, CLIENT_UNPROVEN_SENDS, CLIENT_SENDS, SERVICE_SENDS,
+        ADDRESS_UNPROVEN_SENDS, ADDRESS_NO_SCRIPT_SENDS, CLIENT_UNPROVEN_SENDS,
+        CLIENT_NO_SCRIPT_SENDS, CLIENT_SENDS, SERVICE_SENDS,
     )
 }
 

@@ -52,6 +52,8 @@ def checked_secrets(secrets: Iterable[str]) -> tuple[str, ...]:
     found = tuple(secrets)
     for secret in found:
         secret_bytes(secret)
+    if len(set(found)) < len(found):
+        raise ValueError("the same secret twice")
     for prefix in (SYMMETRIC, ASYMMETRIC):
         if sum(secret.startswith(prefix) for secret in found) > MAX_PER_KIND:
             raise ValueError(f"at most {MAX_PER_KIND} secrets of a kind: remove the oldest")

@@ -2,8 +2,8 @@
 Proof of work before the first SMS (ALTCHA, self-hosted): a second or two of a browser's time, dear only to a flood.
 
 A challenge is signed for one client and one phone, so that a proof buys one SMS to that phone and nothing else; the
-start that spends it says so in the store, in the same transition.  The work is PBKDF2 until the derived key begins
-with a zero byte: 256 derivations on average, whatever the browser.
+start that spends it says so in the store, in the same transition.  The work is many short derivations (PBKDF2) until
+a key begins with three zero digits, 4096 on average: what is wrong then costs us one of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from otp_service.core.limits import LimitBook
 from otp_service.core.magic_numbers import is_magic
 from otp_service.service.callers import Caller, StartCommand
 from otp_service.storage import keys
-from otp_service.storage.calls import OPEN, Gate
+from otp_service.storage.calls import OPEN, Door, Gate
 
 #: What a portal sends as ``proof`` for a browser that runs no JavaScript: a stricter address limit holds instead.
 NO_SCRIPT: Final = "none"
@@ -30,7 +30,7 @@ NO_SCRIPT: Final = "none"
 CHALLENGE_LIFE_S: Final = 600
 
 _ALGORITHM: Final = "PBKDF2/SHA-256"
-_PREFIX: Final = "00"
+_PREFIX: Final = "000"
 
 
 class Proofs:
@@ -52,23 +52,31 @@ class Proofs:
         self._address_name = address_name
         self._cost = cost
 
-    def gate(self, caller: Caller, command: StartCommand) -> Gate:
+    def gate(self, caller: Caller, command: StartCommand, *, repeatable: bool) -> Gate:
         """
         Return what a start passes before its limits.
 
-        Officials and magic numbers pass freely.  Raises ProofRequired where the store need not be asked.
+        Officials and magic numbers pass freely.  A start that may have been made before (``repeatable``) finds a shut
+        gate when its proof is no good any more: the store still knows it.
+        Raises ProofRequired where the store need not be asked.
         """
         mode, address, proof = caller.client.proof, command.end_user_ip, command.proof
         if mode is ProofMode.NEVER or address is None or command.purpose.assisted or is_magic(command.phone_number):
             return OPEN
         if proof == NO_SCRIPT:
-            limit = self._book.get(names.ADDRESS_NO_SCRIPT_SENDS, address)
-            return Gate(rates=((keys.rate("j", self._address_name(address)), limit),), opens_with_proof=False)
+            return Gate(rates=(
+                (keys.rate("j", self._address_name(address)), self._book.get(names.ADDRESS_NO_SCRIPT_SENDS, address)),
+                (keys.rate("j", caller.tenant), self._book.get(names.CLIENT_NO_SCRIPT_SENDS, caller.client.name)),
+            ))
         if proof is not None:
-            return Gate(keys.proof(self._read(caller, command, proof)), CHALLENGE_LIFE_S * 1000)
+            if name := self._spent_name(caller, command, proof):
+                return Gate(Door.OPEN, keys.proof(name), CHALLENGE_LIFE_S * 1000)
+            if repeatable:
+                return Gate(Door.SHUT)
+            raise self.required(caller, command)
         if mode is ProofMode.ALWAYS:
             raise self.required(caller, command)
-        return Gate(rates=(
+        return Gate(Door.OPENS_WITH_PROOF, rates=(
             (keys.rate("u", self._address_name(address)), self._book.get(names.ADDRESS_UNPROVEN_SENDS, address)),
             (keys.rate("u", caller.tenant), self._book.get(names.CLIENT_UNPROVEN_SENDS, caller.client.name)),
         ))
@@ -81,10 +89,10 @@ class Proofs:
         )
         return ProofRequired(challenge.to_dict())
 
-    def _read(self, caller: Caller, command: StartCommand, proof: str) -> str:
-        """Return the name under which a good proof is spent; the nonce is signed, so it names the challenge."""
+    def _spent_name(self, caller: Caller, command: StartCommand, proof: str) -> str | None:
+        """Return the name under which a good proof is spent: the nonce is signed, so it names the challenge."""
         if not altcha.verify_solution(proof, self._secret(caller, command)).verified:
-            raise self.required(caller, command)
+            return None
         nonce: str = altcha.Payload.from_base64(proof).challenge.parameters.nonce
         return self._ring().replay_name("proof", nonce)
 

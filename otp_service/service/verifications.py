@@ -78,7 +78,7 @@ class VerificationService:
         self, store: Store, *, secrets: Callable[[], Secrets], limit_book: LimitBook,
         purposes: Mapping[str, Purpose], inquirer: Inquirer, metrics: Metrics, issuer: str,
         inline_deadline_s: float = 3.0, worker_deadline_s: float = 15.0, ask_backoff_s: float = 2.0,
-        proof_cost: int = 5000, demo: bool = False,
+        proof_cost: int = 300, demo: bool = False,
     ) -> None:
         self.store = store
         self._demo = demo
@@ -127,7 +127,7 @@ class VerificationService:
         verification_id = ring.new_id(shard)
         if is_magic(phone) and not (caller.test or self._demo):
             raise InvalidRequest(FieldError("phone_number", "test_number"))
-        gate = self._proofs.gate(caller, command)
+        gate = self._proofs.gate(caller, command, repeatable=replay is not None)
         _, block = self._allowances.address(command.end_user_ip)
         fields = record_fields(ring, caller, verification_id, command, ask_after_ms=self._ask_after_ms)
         answer = await self.store.start(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -17,6 +18,8 @@ from otp_service.core.client import LOOPBACK_HOSTS
 #: The demo's API key.  It stands in the README, so it must never open anything but the demo.
 DEMO_KEY: Final = "demo-portal-key"
 DEMO_DIGEST: Final = sha256(DEMO_KEY.encode()).hexdigest()
+#: What the demo signs its webhooks with, as well known as its key: nobody else may.
+DEMO_WEBHOOK_SECRET: Final = "whsec_" + b64encode(b"demo-portal-webhook-secret").decode()
 
 _PERIOD = re.compile(r"([0-9]{1,9})(s|m|h|d)")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}

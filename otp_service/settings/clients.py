@@ -9,7 +9,15 @@ from pathlib import Path
 from secrets import token_urlsafe
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from otp_service.core.client import ApiKey, Client, ProofMode, Scope
 from otp_service.core.errors import ConfigurationError
@@ -32,6 +40,8 @@ MAX_LIVE_KEYS: Final = 2
 DEFAULT_SCOPES: Final = frozenset({Scope.VERIFY, Scope.READ, Scope.REDEEM})
 
 _KEY_BYTES: Final = 32
+#: What a start's ``callback_url`` must not contain either (``web/fields.py``).
+_NO_URL: Final = frozenset(' "<>\\^`{|}#;,')
 _BLOCK: Final = """\
 [clients.{name}]                 # leave this table out where the client stands already
 display_name = "{name}"
@@ -105,6 +115,7 @@ class ClientSection(Section):
     webhook_secrets_file: Path | None = None
     proof: ProofMode = ProofMode.ABUSE
     keys: tuple[KeySection, ...] = ()
+    _all_secrets: tuple[str, ...] = PrivateAttr(())
 
     @field_validator("purposes")
     @classmethod
@@ -121,23 +132,31 @@ class ClientSection(Section):
     @model_validator(mode="after")
     def _deliverable(self) -> Self:
         """Refuse a webhook that could never be delivered or believed."""
+        self._all_secrets = self._read_secrets()
         if self.webhook_url is None:
             return self
-        if not self.client("a").allows_host(self.webhook_url, self.webhook_hosts):
-            raise ValueError("webhook_url: https, at one of webhook_hosts")
-        if not self._secrets():
+        if not self.client("a").allows_host(self.webhook_url, self.webhook_hosts) or set(self.webhook_url) & _NO_URL:
+            raise ValueError("webhook_url: https, at one of webhook_hosts, without blank, quote or #")
+        if not self._all_secrets:
             raise ValueError("webhook_url: nothing to sign with; `otp-service webhooks secret` makes a secret")
         return self
 
-    def _secrets(self) -> tuple[str, ...]:
-        """Return the secrets from wherever they stand."""
+    def _read_secrets(self) -> tuple[str, ...]:
+        """Return the secrets from wherever they stand; a file may have empty lines and comments."""
         if self.webhook_secrets_file is None:
             return self.webhook_secrets
         try:
-            lines = self.webhook_secrets_file.read_text(encoding="utf-8").split()
+            text = self.webhook_secrets_file.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"webhook_secrets_file: cannot be read ({type(error).__name__})") from None
-        return checked_secrets((*self.webhook_secrets, *lines))
+        lines = [line.strip() for line in text.splitlines()]
+        found = [line for line in lines if line and not line.startswith("#")]
+        if not found:
+            raise ValueError("webhook_secrets_file: it holds no secret; `otp-service webhooks secret` makes one")
+        try:
+            return checked_secrets((*self.webhook_secrets, *found))
+        except ValueError as error:
+            raise ValueError(f"webhook_secrets_file: {error}") from None
 
     @field_validator("keys")
     @classmethod
@@ -153,7 +172,7 @@ class ClientSection(Section):
         return Client(
             name=name, display_name=self.display_name, purposes=self.purposes, origins=self.origins,
             webotp_host=self.webotp_host, hotline=self.hotline, return_hosts=self.return_hosts,
-            webhook_hosts=self.webhook_hosts, webhook_secrets=self._secrets(), webhook_url=self.webhook_url,
+            webhook_hosts=self.webhook_hosts, webhook_secrets=self._all_secrets, webhook_url=self.webhook_url,
             proof=self.proof, keys=tuple(key.key() for key in self.keys),
         )
 

@@ -16,12 +16,14 @@ from otp_service.core.client import ApiKey, Client, ProofMode, Scope
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.routing import Route
 from otp_service.core.webhook_secrets import new_secret
-from otp_service.settings.base import DEMO_DIGEST, DEMO_KEY
+from otp_service.settings.base import DEMO_DIGEST, DEMO_KEY, DEMO_WEBHOOK_SECRET
 from otp_service.settings.gateways import GatewaySection, adapter_of
 from otp_service.settings.load import Settings
 from otp_service.settings.sections import is_loopback
 
-__all__ = ["DEMO_CLIENT", "DEMO_KEY", "PORTAL_CLIENT", "PortalAccess", "demo_settings", "with_sample_portal"]
+__all__ = [
+    "DEMO_CLIENT", "DEMO_KEY", "PORTAL_CLIENT", "PortalAccess", "demo_clients", "demo_settings", "with_sample_portal",
+]
 
 DEMO_CLIENT: Final = "demo-portal"
 PORTAL_CLIENT: Final = "sample-portal"
@@ -83,15 +85,18 @@ def demo_settings(settings: Settings, port: int, data_dir: Path) -> Settings:
 
 def with_sample_portal(settings: Settings, access: PortalAccess) -> Settings:
     """Return the settings with the sample portal among the clients, which may do what a portal does, on loopback."""
-    portal = Client(
-        name=PORTAL_CLIENT, display_name="Cổng dịch vụ công mẫu", purposes=frozenset(settings.purposes),
-        hotline=_HOTLINE, origins=_LOOPBACK, return_hosts=_LOOPBACK, webhook_hosts=_LOOPBACK,
-        webhook_secrets=(access.webhook_secret,),
-        keys=(ApiKey(
-            sha256(access.api_key.encode()).hexdigest(), frozenset({Scope.VERIFY, Scope.READ, Scope.REDEEM}),
-        ),),
-    )
+    key = ApiKey(sha256(access.api_key.encode()).hexdigest(), frozenset({Scope.VERIFY, Scope.READ, Scope.REDEEM}))
+    portal = replace(_sample_portal(settings), webhook_secrets=(access.webhook_secret,), keys=(key,))
     return replace(settings, portals=(*settings.portals, portal))
+
+
+def demo_clients(settings: Settings) -> tuple[Client, ...]:
+    """
+    Return the clients that every demo has, for whoever looks at the store of one from beside it.
+
+    The sample portal comes without key and secret: only the running demo has those.
+    """
+    return _demo_client(settings), _sample_portal(settings)
 
 
 def _fake_gateway(settings: Settings) -> GatewaySection:
@@ -114,6 +119,14 @@ def _demo_client(settings: Settings) -> Client:
     return Client(
         name=DEMO_CLIENT, display_name="Demo portal", purposes=frozenset(settings.purposes),
         origins=_LOOPBACK, return_hosts=_LOOPBACK, webhook_hosts=_LOOPBACK,
+        webhook_secrets=(DEMO_WEBHOOK_SECRET,),
         # Who tries the API by hand has no browser that could work for it.
         proof=ProofMode.NEVER, keys=(ApiKey(DEMO_DIGEST, frozenset(Scope)),),
+    )
+
+
+def _sample_portal(settings: Settings) -> Client:
+    return Client(
+        name=PORTAL_CLIENT, display_name="Cổng dịch vụ công mẫu", purposes=frozenset(settings.purposes),
+        hotline=_HOTLINE, origins=_LOOPBACK, return_hosts=_LOOPBACK, webhook_hosts=_LOOPBACK,
     )

@@ -110,7 +110,7 @@ class KeysSection(Section):
 class ProofSection(Section):
     """``[proof]``: how much work a browser does where a proof is asked for."""
 
-    cost: int = Field(5000, ge=100, le=200_000)
+    cost: int = Field(300, ge=1, le=10_000)
 
 
 def _as_bool(value: Any) -> Any:

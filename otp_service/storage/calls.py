@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from otp_service.core.limits import Decision, Limit, Mode
@@ -112,22 +113,35 @@ class NewVerification:
     gate: Gate | None = None
 
 
+class Door(StrEnum):
+    """
+    How a start passes the gate; the values are those of ``scripts/start.lua``.
+
+    ``OPEN``: a rate that refuses is a refusal like any other.  ``OPENS_WITH_PROOF``: it asks for a proof of work.
+    ``SHUT``: nothing passes but a start that was made before.
+    """
+
+    OPEN = ""
+    OPENS_WITH_PROOF = "p"
+    SHUT = "x"
+
+
 @dataclass(slots=True)
 class Gate:
     """
     What a start passes before its limits.
 
     Attributes:
+        door: what the rates decide.
         spent_key: the key of the proof of work that it brings; empty without one.
         proof_ms: how long that key is kept: as long as the proof could be shown again.
         rates: the rates that a start without proof spends, each with its key; at most two.
-        opens_with_proof: whether a refusal of those asks for a proof; otherwise it is a refusal like any other.
     """
 
+    door: Door = Door.OPEN
     spent_key: str = ""
     proof_ms: int = 0
     rates: tuple[tuple[str, Limit], ...] = ()
-    opens_with_proof: bool = True
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -138,7 +152,7 @@ class Gate:
     def args(self) -> tuple[Any, ...]:
         """Its arguments: how long a proof is kept, what a refusal means, and the two rates."""
         numbers = [part for _, limit in self.rates for part in rate_args(limit)]
-        return (self.proof_ms, "p" if self.opens_with_proof else "", *numbers, *[0] * 6)[:8]
+        return (self.proof_ms, self.door, *numbers, *[0] * 6)[:8]
 
 
 OPEN = Gate()

@@ -52,7 +52,7 @@ EXAMPLES: Final[tuple[Refusal, ...]] = (
     NotFound(),
     MethodNotAllowed(),
     PhoneNotMobile("0376000001"),
-    ProofRequired({"parameters": {"algorithm": "PBKDF2/SHA-256", "cost": 5000, "keyPrefix": "00"}, "signature": "…"}),
+    ProofRequired({"parameters": {"algorithm": "PBKDF2/SHA-256", "cost": 300, "keyPrefix": "000"}, "signature": "…"}),
     WrongCode(attempts_left=4, send_number=1),
     CodeExpired(resend_at=_LATER, sends_left=2),
     Locked(),

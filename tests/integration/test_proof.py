@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import altcha
@@ -170,6 +172,32 @@ async def test_browser_without_script_falls_back_to_a_stricter_limit(backend: Ba
         assert "pending" == elsewhere.status
         engine.advance(HOUR)
         assert "pending" == (await engine.start(THIRD_PHONE, caller=ALWAYS, proof=NO_SCRIPT)).status
+
+
+async def test_no_script_is_no_way_round_for_many_addresses(backend: Backend) -> None:
+    """``proof: none`` of one client is bounded whatever the addresses, and costs other clients nothing."""
+    async with Engine(backend, limits=[Limit(kinds.CLIENT_NO_SCRIPT_SENDS, 1, MINUTE)]) as engine:
+        assert "pending" == (await engine.start(caller=ALWAYS, proof=NO_SCRIPT)).status
+        refusal = await refused(engine.start(OTHER_PHONE, caller=ALWAYS, proof=NO_SCRIPT, end_user_ip=ELSEWHERE))
+        assert ("rate_limited", "client_no_script_sends") == (refusal.code, refusal.members["limit"])
+        rival = Caller(replace(RIVAL.client, proof=ProofMode.ALWAYS))
+        assert "pending" == (await engine.start(OTHER_PHONE, caller=rival, proof=NO_SCRIPT)).status
+
+
+async def test_repeated_start_is_replayed_when_its_challenge_is_over(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who repeats a start after its challenge has expired learns what it did; without a key it is made anew."""
+    proof = await asked(engine)
+    first = await engine.start(caller=ALWAYS, proof=proof, replay=replay("a"))
+    monkeypatch.setattr("altcha.v2.time", SimpleNamespace(time=lambda: 4e9, monotonic=time.monotonic))
+    before = await engine.dump()
+    assert first.id == (await engine.start(caller=ALWAYS, proof=proof, replay=replay("a"))).id
+    assert before == await engine.dump()
+    other = await refused(engine.start(OTHER_PHONE, caller=ALWAYS, proof=proof, replay=replay("b")))
+    assert "proof_required" == other.code
+    assert "proof_required" == (await refused(engine.start(OTHER_PHONE, caller=ALWAYS, proof=proof))).code
+    assert before == await engine.dump()
 
 
 async def test_spent_proof_is_forgotten_with_its_challenge(valkey_backend: Backend) -> None:

@@ -96,6 +96,7 @@ LIMITS = (
     Limit(kinds.ID_OWNERSHIP_CHECKS, 5, DAY), Limit(kinds.ADDRESS_SENDS, _WIDE, HOUR),
     Limit(kinds.ADDRESS_GUESSES, _WIDE, HOUR), Limit(kinds.ADDRESS_UNPROVEN_SENDS, _WIDE, HOUR),
     Limit(kinds.ADDRESS_NO_SCRIPT_SENDS, _WIDE, HOUR), Limit(kinds.CLIENT_UNPROVEN_SENDS, _WIDE, MINUTE),
+    Limit(kinds.CLIENT_NO_SCRIPT_SENDS, _WIDE, MINUTE),
     Limit(kinds.CLIENT_SENDS, _WIDE, MINUTE),
     Limit(kinds.SERVICE_SENDS, _WIDE, MINUTE),
 )
@@ -320,7 +321,7 @@ class Engine:
         self.service = VerificationService(
             self.store, secrets=lambda: self.secrets, limit_book=self.book, purposes=purposes, inquirer=self.chain,
             metrics=self.metrics, issuer="https://otp.example", inline_deadline_s=inline_deadline_s,
-            proof_cost=100, demo=demo,
+            proof_cost=1, demo=demo,
         )
         self._session: aiohttp.ClientSession | None = None
         self._closing = AsyncExitStack()

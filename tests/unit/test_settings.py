@@ -51,6 +51,7 @@ def test_the_shipped_limits_are_those_of_the_design() -> None:
         Limit(limits.ADDRESS_UNPROVEN_SENDS, 10, 3600, 10),
         Limit(limits.ADDRESS_NO_SCRIPT_SENDS, 5, 3600, 5),
         Limit(limits.CLIENT_UNPROVEN_SENDS, 240, 60, 120),
+        Limit(limits.CLIENT_NO_SCRIPT_SENDS, 30, 60, 30),
         Limit(limits.CLIENT_SENDS, 600, 60, 300),
         Limit(limits.SERVICE_SENDS, 6000, 60, 3000),
     ) == load().limits

@@ -10,9 +10,10 @@ from settings_harness import key, load, portal, problems
 
 from otp_service.core.client import Scope
 from otp_service.core.errors import ConfigurationError
-from otp_service.core.webhook_secrets import checked_secrets
+from otp_service.core.webhook_secrets import checked_secrets, new_secret
 from otp_service.settings import DEMO_CLIENT, DEMO_KEY, demo_settings
-from otp_service.settings.demo import PORTAL_CLIENT, PortalAccess, with_sample_portal
+from otp_service.settings.base import DEMO_WEBHOOK_SECRET
+from otp_service.settings.demo import PORTAL_CLIENT, PortalAccess, demo_clients, with_sample_portal
 
 
 def test_the_demo_has_its_client_on_loopback(tmp_path: Path) -> None:
@@ -68,6 +69,43 @@ def test_the_demo_s_digest_is_refused_in_a_file() -> None:
     assert ["clients.portal.keys[0].digest: this is the digest of the demo's key, which everybody knows"] == problems(
         portal(keys=[key(DEMO_KEY)]),
     )
+
+
+def test_the_demo_s_webhooks_are_signed_with_what_is_published(tmp_path: Path) -> None:
+    """Whoever tries the demo can check its webhooks: the secret is the same at every start."""
+    client = demo_settings(load(), 8081, tmp_path).clients().get(DEMO_CLIENT)
+
+    assert client is not None
+    assert (DEMO_WEBHOOK_SECRET,) == checked_secrets(client.webhook_secrets)
+
+
+@pytest.mark.parametrize("secret", [
+    DEMO_WEBHOOK_SECRET, DEMO_WEBHOOK_SECRET.replace("Q=", "R="),
+], ids=["as printed", "the same bytes in other letters"])
+def test_the_demo_s_webhook_secret_is_refused_elsewhere(secret: str, tmp_path: Path) -> None:
+    """Everybody could sign with it: no client may have it, in a list or in a file, with or without a webhook_url."""
+    refusal = "this is the webhook secret of the demo, which everybody knows"
+    (tmp_path / "secrets").write_text(f"{new_secret()}\n{secret}\n")
+
+    assert [f"clients.portal.webhook_secrets: {refusal}"] == problems(portal(webhook_secrets=[secret]))
+    for more in ({}, {"webhook_hosts": ["a.example.vn"], "webhook_url": "https://a.example.vn/"}):
+        told = problems(portal(webhook_secrets_file=str(tmp_path / "secrets"), **more))
+        assert [f"clients.portal: webhook_secrets_file: {refusal}"] == told
+
+
+def test_a_missing_file_of_webhook_secrets_is_told(tmp_path: Path) -> None:
+    """As every problem is, also for a client whose starts name their callback_url themselves."""
+    told = problems(portal(webhook_secrets_file=str(tmp_path / "none")))
+
+    assert ["clients.portal: webhook_secrets_file: cannot be read (FileNotFoundError)"] == told
+
+
+def test_whoever_looks_at_a_demo_knows_its_clients() -> None:
+    """The demo's own client as it is, and the sample portal without key and secret: its process alone has them."""
+    own, sample = demo_clients(load())
+
+    assert (DEMO_CLIENT, (DEMO_WEBHOOK_SECRET,)) == (own.name, own.webhook_secrets)
+    assert (PORTAL_CLIENT, (), ()) == (sample.name, sample.webhook_secrets, sample.keys)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1"])

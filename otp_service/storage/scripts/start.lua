@@ -11,7 +11,7 @@
 --           failures of the block (count, enforce)                                                         [13 values]
 --       24… rates of address, client, service (emission ms, tolerance ms, enforce each)                     [9 values]
 --       33 code validity ms  34 ms that ownership may take when it is asked before the code, else ""
---       35 ms until the worker asks, if so  36 ms that a spent proof is kept  37 "p" when a proof opens rates 7 and 8
+--       35 ms until the worker asks, if so  36 ms that a spent proof is kept  37 "p" when a proof opens rates 7 and 8, "x" when nothing does
 --       38… those two rates (emission ms, tolerance ms, enforce each)                                       [6 values]
 --       44 sealed links or ""  45… fields and values of the record
 -- Returns {outcome, now, id, record (of a replay), answers, status the older live verification ended with or ""};
@@ -45,7 +45,7 @@ for at = 1, 2 do
     answers[9 + at], gates[at] = rate(KEYS[6 + at], now, ARGV[from], ARGV[from + 1], ARGV[from + 2])
   end
 end
-local shut = ARGV[37] == 'p' and (refused({answers[10]}) or refused({answers[11]}))
+local shut = ARGV[37] == 'x' or ARGV[37] == 'p' and (refused({answers[10]}) or refused({answers[11]}))
 if not shut and refused(answers) or refused({unpack(answers, 1, 9)}) then
   return {'refused', now, id, {}, flat(answers), ''}
 end
