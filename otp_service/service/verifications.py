@@ -230,13 +230,14 @@ class VerificationService:
         """
         Evaluate a guess; a right one goes on to the ownership check, inline within its deadline.
 
-        Raises NotFound, AlreadyFinal, Locked, CodeExpired, GuessTooSoon, RateLimited, WrongCode, IdempotencyKeyReused.
+        Raises NotFound, AlreadyFinal, Locked, CodeExpired, InvalidRequest for another number of digits, GuessTooSoon,
+        RateLimited, WrongCode, IdempotencyKeyReused.
         """
         ring = self.secrets.ring
         shard = self._shard(ring, verification_id)
         answer = await self.store.check(
             shard, verification_id, caller.tenant, nonce=replay.name + replay.body if replay else token_urlsafe(16),
-            replay=replay, digest=code_digest(ring, verification_id, code),
+            replay=replay, digest=code_digest(ring, verification_id, code), length=len(code),
             address=self._allowances.guesses(caller.address),
         )
         self._tally.decisions(answer.decisions)
@@ -287,6 +288,8 @@ class VerificationService:
                 label, refusal = "too_soon", refusal_of(answer.decisions)
             case "final":
                 label, refusal = "final", self._final(ring, verification_id, answer)
+            case "malformed":
+                return InvalidRequest(FieldError("code", "code_malformed"))
             case "reused":
                 return IdempotencyKeyReused()
             case _:

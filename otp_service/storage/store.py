@@ -67,6 +67,11 @@ class Store:
         for name in scripts.NAMES:
             await redis.script_load(scripts.load(name).source)
 
+    async def kind(self) -> str:
+        """Return whose store it is, ``demo`` or ``live``; empty while no process has served from it."""
+        with translated():
+            return (await self.client.redis.hget(keys.META, "kind") or b"").decode()
+
     # -- a client's calls --------------------------------------------------------------------------------------
 
     async def start(self, new: NewVerification, limits: SendLimits, replay: Replay | None) -> Answer:
@@ -104,14 +109,14 @@ class Store:
 
     async def check(
         self, shard: int, verification_id: str, client: str, *, nonce: str, replay: Replay | None, digest: bytes,
-        address: tuple[str, Limit] | None,
+        length: int, address: tuple[str, Limit] | None,
     ) -> Answer:
         """Evaluate a guess; see ``scripts/check.lua``."""
         outcome, now_ms, flat, number, answers, *became = await self._run(
             "check",
             (keys.verification(shard, verification_id), _replay_key(replay),
              keys.rate("g", address[0]) if address else ""),
-            (self.now_ms, verification_id, client, nonce, replay.body if replay else "", digest,
+            (self.now_ms, verification_id, client, nonce, replay.body if replay else "", digest, length,
              *(rate_args(address[1]) if address else ())),
         )
         record = to_record(flat)

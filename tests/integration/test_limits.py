@@ -738,7 +738,7 @@ def test_rates_are_gcra(backend: Backend, count: int, period_s: int, burst: int,
                 early = due - emission * limit.capacity - now_ms
                 answer = await engine.store.check(
                     engine.shard(verification), verification.id, PORTAL.tenant, nonce=f"{verification.id}{at}",
-                    replay=None, digest=b"wrong", address=("somebody", limit),
+                    replay=None, digest=b"wrong", length=6, address=("somebody", limit),
                 )
                 if answer.outcome not in {"wrong", "locked_now", "refused"}:
                     break

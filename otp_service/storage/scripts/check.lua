@@ -3,9 +3,10 @@
 -- @use _clock _verification _replay _limits
 -- KEYS  1 v:<id>  2 replay record or ""  3 address rate or ""
 -- ARGV  1 now_ms  2 id  3 client  4 nonce  5 body digest or ""  6 digest of the guess
---       7… rate of the address (emission ms, tolerance ms, enforce)
+--       7 how many digits it has  8… rate of the address (emission ms, tolerance ms, enforce)
 -- Returns {outcome, now, record, number, answers, status, 1 when this call ended it}:
 --   ok, replay, not_found, reused, final (also while ownership is being checked), locked, expired;
+--   malformed (another length than the code's: it is no guess);
 --   wrong (number: attempts left), locked_now, too_soon (number: ms to wait), refused (by the address's rate).
 -- With ok the record is as it was read before, and `status` is what it has become.
 -- What needs no more than the purpose (u), send number (n) and start (b) gets only those of the record.
@@ -26,6 +27,7 @@ if before then return {'wrong', now, brief, tonumber(before), {}} end
 if v.s == 'l' then return {'locked', now, brief, 0, {}} end
 if v.s ~= 'p' then return {'final', now, record(P, id), 0, {}, '', v.ended or 0} end
 if now >= tonumber(v.x) then return {'expired', now, record(P, id), 0, {}} end
+if ARGV[7] ~= v.cl then return {'malformed', now, brief, 0, {}} end
 
 local phone = P .. 'p:' .. v.h
 local found = redis.call('HMGET', phone, 'f', 'ft')
@@ -34,7 +36,7 @@ local wait = guess_wait(count, last, now)
 if wait > 0 then return {'too_soon', now, brief, wait, {}} end
 local answers, arrival = {}, nil
 if KEYS[3] ~= '' then
-  answers[1], arrival = rate(KEYS[3], now, ARGV[7], ARGV[8], ARGV[9])
+  answers[1], arrival = rate(KEYS[3], now, ARGV[8], ARGV[9], ARGV[10])
   if refused(answers) then return {'refused', now, brief, 0, flat(answers)} end
   spend_rate(KEYS[3], now, arrival)
 end
