@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import altcha
+import orjson
 import pytest
 from client_harness import http, lying
-from unit.web_harness import ID_NUMBER, KEY, NOW_MS, PHONE, Web, catalogue
+from fakeredis import FakeAsyncRedis
+from unit.web_harness import CLIENTS, ID_NUMBER, KEY, NOW_MS, PHONE, PUBLIC_URL, Web, catalogue, serve
 
 from otp_service import client as package
 from otp_service.client import Claims, OtpClient, OtpError, Refused, TokenReader, WebhookReceiver
 from otp_service.client.errors import REFUSALS
-from otp_service.core import webhooks
+from otp_service.core import limits, webhooks
+from otp_service.core.client import Client, ClientRegistry, ProofMode
 from otp_service.core.verification import Status
+from otp_service.service import Caller
 
 PAGE = (Path(__file__).parents[3] / "docs" / "python-client.md").read_text("utf-8")
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+ORIGIN, RETURN_PATH = "https://portal.example", "/dang-ky/ket-qua"
+#: As an installation registers a portal: where browsers return to, and with the proof that is shipped.
+REGISTERED: Client = replace(
+    next(iter(CLIENTS)), return_hosts=frozenset({"portal.example"}), proof=ProofMode.ABUSE,
+)
 FORM = {"phone_number": PHONE, "id_number": ID_NUMBER, "full_name": "Nguyễn Văn A", "id": "hs-1"}
 
 
@@ -28,9 +40,13 @@ def rows(title: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
 
 
+@asynccontextmanager
 async def portal(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[dict[str, Any]]:
     """Run the page's code as one module of a portal."""
-    for name, value in (("OTP_URL", url), ("API_KEY", KEY), ("WEBHOOK_SECRET", SECRET)):
+    settings = {
+        "OTP_URL": url, "OTP_ISSUER": PUBLIC_URL, "API_KEY": KEY, "WEBHOOK_SECRET": SECRET, "URL": ORIGIN,
+    }
+    for name, value in settings.items():
         monkeypatch.setenv(f"PORTAL_{name}", value)
     names: dict[str, Any] = {}
     for block in re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL):
@@ -40,17 +56,29 @@ async def portal(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[dic
 
 
 @pytest.fixture
+async def service(fake_redis: FakeAsyncRedis) -> AsyncIterator[Web]:
+    """Run the service with a registered portal, behind whose address the second SMS of an hour needs a proof."""
+    few = {limits.ADDRESS_UNPROVEN_SENDS: (1, 3600.0)}
+    async with serve(fake_redis, counts=few, clients=ClientRegistry((REGISTERED,))) as running:
+        yield running
+
+
+@pytest.fixture
 async def example(service: Web, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[dict[str, Any]]:
     """Run the page's code against the service."""
-    async for names in portal(str(service.http.make_url("/")), monkeypatch):
+    async with portal(str(service.http.make_url("/")), monkeypatch) as names:
         yield names
 
 
 async def test_the_example_opens_an_account(example: dict[str, Any], service: Web) -> None:
-    """From the form to the claims, and again after a crash."""
+    """From the form to the page and back, to the claims, and to the same again after a crash."""
     flow = dict(FORM)
-    assert None is await example["begin"](flow, "203.0.113.7")
-    assert flow["client_token"].startswith("vt_")
+    step = await example["begin"](flow, "203.0.113.7")
+    assert {"id", "client_token", "page_url"} == set(step)
+    assert step["client_token"].startswith("vt_")
+    assert step["page_url"].endswith(f"/v/{flow['verification_id']}")
+    _, links = await service.deps.service.view(Caller(REGISTERED), flow["verification_id"])
+    assert f"{ORIGIN}{RETURN_PATH}" == links.return_url
     assert not await example["decided"](flow)
     await service.check(flow["verification_id"])
     assert await example["decided"](flow)
@@ -60,6 +88,9 @@ async def test_the_example_opens_an_account(example: dict[str, Any], service: We
     assert isinstance(claims, Claims)
     assert claims.ownership_confirmed
     service.later(3600)
+    first_token = flow["result_token"]
+    assert await example["decided"](flow)
+    assert first_token != flow["result_token"]
     again = await example["finish"](flow)
     assert (claims.token_id, claims.verification_id) == (again.token_id, again.verification_id)
 
@@ -86,18 +117,39 @@ async def test_the_example_opens_no_account_for_another(example: dict[str, Any],
         assert None is await example["finish"](flow | changed)
 
 
+async def test_the_example_of_a_busy_address(example: dict[str, Any]) -> None:
+    """Somebody behind a busy address solves the challenge, or says that they cannot, and gets their SMS."""
+    await example["begin"](dict(FORM), "203.0.113.7")
+    solving, unable = ({**FORM, "phone_number": f"090000000{n}", "id": f"hs-{n}"} for n in (2, 3))
+
+    asked = await example["begin"](solving, "203.0.113.7")
+    assert {"code", "challenge"} == set(asked)
+    assert "proof_required" == asked["code"]
+    challenge = altcha.Challenge.from_dict(orjson.loads(orjson.dumps(asked["challenge"])))
+    solution = altcha.solve_challenge(challenge)
+    assert solution is not None
+    proof = altcha.Payload(challenge, solution).to_base64()
+    step = await example["begin"](solving, "203.0.113.7", proof)
+    assert solving["verification_id"] == step["id"]
+    assert "id" in await example["begin"](unable, "203.0.113.7", "none")
+
+
 async def test_the_example_tells_what_is_wrong(
     example: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Invariant 13: what the service refuses is told in its words, and a service that is away in the portal's."""
     said = await example["begin"](FORM | {"id_number": "1"}, "203.0.113.7")
-    assert f"id_number: {catalogue().field('vi', 'id_number_malformed')}" == said
-    assert "0376000001" in await example["begin"](FORM | {"phone_number": "01676000001"}, "203.0.113.7")
-    assert None is await example["begin"](dict(FORM), "203.0.113.7")
-    assert "60" in await example["begin"](dict(FORM), "203.0.113.7")
-    async with lying(http(500, b"", "text/html")) as liar:
-        async for names in portal(liar.url, monkeypatch):
-            assert "Hệ thống đang bận" in await names["begin"](FORM, "203.0.113.7")
+    assert {"code": "invalid_request", "detail": catalogue().field("vi", "id_number_malformed")} == said
+    said = await example["begin"](FORM | {"phone_number": "01676000001"}, "203.0.113.7")
+    assert ("phone_not_mobile", 1) == (said["code"], said["detail"].count("0376000001"))
+    assert "id" in await example["begin"](dict(FORM), "203.0.113.7")
+    said = await example["begin"](dict(FORM), "203.0.113.8")
+    assert "rate_limited" == said["code"]
+    assert "60" in said["detail"]
+    too_large = http(413, {"code": "invalid_request", "title": "", "detail": "Quá lớn."}, "application/problem+json")
+    for answer, told in ((http(500, b"", "text/html"), "Hệ thống đang bận"), (too_large, "Quá lớn.")):
+        async with lying(answer) as liar, portal(liar.url, monkeypatch) as names:
+            assert told in (await names["begin"](dict(FORM), "203.0.113.7"))["detail"]
 
 
 async def test_the_example_of_webhooks(example: dict[str, Any]) -> None:

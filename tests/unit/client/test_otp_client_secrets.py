@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import traceback
 from datetime import date
+from pathlib import Path
 
 import aiohttp
 import pytest
 from client_harness import ANSWER, ID, SECRET_KEY, asking, http, lying, problem
+from unit.web_harness import Web
 
 from otp_service.client import (
     AnswerInvalid,
@@ -16,7 +18,9 @@ from otp_service.client import (
     NotVerified,
     OtpClient,
     OtpError,
+    calls,
 )
+from otp_service.web.answers import VerificationAnswer
 
 GOOD = http(200, ANSWER)
 
@@ -35,6 +39,22 @@ async def test_an_id_that_is_none_is_not_found(verification_id: str) -> None:
                 await call
 
     assert [] == liar.asked
+
+
+@pytest.mark.parametrize("verification_id", ["nonsense", "7-k1-abc", "X" * 36])
+async def test_what_could_be_an_id_is_asked_for(otp: OtpClient, service: Web, verification_id: str) -> None:
+    """What the contract allows for an id is the service's to know, also where this service makes no such ids."""
+    with pytest.raises(NotFound) as caught:
+        await otp.get(verification_id)
+    assert caught.value.detail
+    assert 1 == len(service.lines())
+
+
+def test_the_pages_word_on_ids() -> None:
+    """What the page says an id may be is the contract's pattern, and the client's."""
+    pattern = VerificationAnswer.model_fields["id"].metadata[0].pattern
+    assert pattern == f"^{calls._ID.pattern}$"
+    assert f"`{calls._ID.pattern}`" in (Path(__file__).parents[3] / "docs" / "python-client.md").read_text("utf-8")
 
 
 async def test_what_is_none_is_not_sent() -> None:
