@@ -11,5 +11,6 @@ SMS, and link the account of an old provincial one-stop system.  It runs as a pr
 
     __main__ → server → registration, sign_in, recovery, linking, home, handover, verdict_feed
                       → results, starting, redeeming
-                      → flows, accounts, old_accounts, sessions, passwords, pages → database, settings
+                      → signed_in, accounts, guesses, flows, sessions, passwords, pages → database, server_key, settings
+                      → connections, bodies
 """

@@ -77,12 +77,7 @@ class Accounts:
         async with self._database.change() as change:
             await self._flows.finish(change, flow)
             await change("UPDATE accounts SET password_hash = ? WHERE id = ?", password_hash, account_id)
-            await change("DELETE FROM sessions WHERE account_id = ?", account_id)
-
-    async def use_up(self, flow: Flow) -> None:
-        """Use a flow up that changes no account: a sign-in.  Raises Conflict when it was used."""
-        async with self._database.change() as change:
-            await self._flows.finish(change, flow)
+            await change("DELETE FROM sign_ins WHERE account_id = ?", account_id)
 
     # -- accounts of the old systems ---------------------------------------------------------------------------
 

@@ -17,7 +17,8 @@ Conflict = sqlite3.IntegrityError
 
 _FILE: Final = "portal.sqlite3"
 
-#: Times are whole unix seconds.  ``flows.sealed`` can be opened only with the cookie of the session that wrote it.
+#: Times are whole unix seconds.  ``flows.sealed`` can be opened only with the cookie of the session that wrote it;
+#: ``guesses.name`` is a digest under the server's key.
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS accounts (
     id              INTEGER PRIMARY KEY,
@@ -29,8 +30,9 @@ CREATE TABLE IF NOT EXISTS accounts (
     verification_id TEXT NOT NULL UNIQUE,
     created_at      INTEGER NOT NULL
 ) STRICT;
-CREATE TABLE IF NOT EXISTS sessions (
+CREATE TABLE IF NOT EXISTS sign_ins (
     digest     BLOB PRIMARY KEY,
+    flow       TEXT NOT NULL,
     account_id INTEGER NOT NULL REFERENCES accounts (id),
     expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -57,6 +59,14 @@ CREATE TABLE IF NOT EXISTS webhooks (
     status          TEXT NOT NULL,
     received_at     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS guesses (
+    id      INTEGER PRIMARY KEY,
+    name    BLOB NOT NULL,
+    made_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS guesses_by_name ON guesses (name);
+CREATE INDEX IF NOT EXISTS guesses_by_age ON guesses (made_at);
+CREATE INDEX IF NOT EXISTS sign_ins_by_flow ON sign_ins (flow);
 CREATE INDEX IF NOT EXISTS webhooks_by_verification ON webhooks (verification_id);
 CREATE INDEX IF NOT EXISTS flows_by_age ON flows (created_at);
 """

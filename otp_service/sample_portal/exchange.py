@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -14,9 +14,11 @@ from yarl import URL
 from otp_service.client import OtpClient, WebhookReceiver
 from otp_service.sample_portal.accounts import Account, Accounts
 from otp_service.sample_portal.flows import Flows
+from otp_service.sample_portal.guesses import Guesses
 from otp_service.sample_portal.pages import Pages
-from otp_service.sample_portal.passwords import Guesses, Passwords
-from otp_service.sample_portal.sessions import Session, SignedIn
+from otp_service.sample_portal.passwords import Passwords
+from otp_service.sample_portal.sessions import Cookies, Session
+from otp_service.sample_portal.signed_in import SignedIn
 
 _VIETNAM = timedelta(hours=7)
 
@@ -41,7 +43,9 @@ class Portal:
     pages: Pages
     own_url: str
     hosts: frozenset[str]
-    guesses: Guesses = field(default_factory=Guesses)
+    cookies: Cookies
+    sign_in_guesses: Guesses
+    linking_guesses: Guesses
     clock: Callable[[], float] = time.time
 
     @property
@@ -57,6 +61,7 @@ class Portal:
 
 PORTAL = web.AppKey("portal", Portal)
 SESSION = web.RequestKey("session", Session)
+FORM = web.RequestKey("form", Mapping[str, str])
 
 
 def portal_of(request: web.Request) -> Portal:
@@ -64,9 +69,9 @@ def portal_of(request: web.Request) -> Portal:
     return request.app[PORTAL]
 
 
-async def form_of(request: web.Request) -> Mapping[str, str]:
-    """Return the fields of a form post; a field that comes twice counts once, and files do not count."""
-    return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+def form_of(request: web.Request) -> Mapping[str, str]:
+    """Return the fields of a form post, as the middleware has read them."""
+    return request[FORM]
 
 
 def origin_of(request: web.Request) -> str:
@@ -91,7 +96,7 @@ class NotSignedIn(Exception):
 async def account_of(request: web.Request) -> Account:
     """Return who is signed in.  Raises NotSignedIn."""
     portal = portal_of(request)
-    account_id = await portal.signed_in.account_id(request[SESSION], portal.now)
+    account_id = await portal.signed_in.account_id(request[SESSION])
     account = None if account_id is None else await portal.accounts.of_id(account_id)
     if account is None:
         raise NotSignedIn

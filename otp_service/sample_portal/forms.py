@@ -16,7 +16,7 @@ from typing import Final
 
 from otp_service.client import FieldError
 from otp_service.sample_portal.flows import FlowData
-from otp_service.sample_portal.passwords import broken_rules
+from otp_service.sample_portal.passwords import MAX_LENGTH, broken_rules, too_long
 
 #: Characters of a field that are looked at.
 _MOST: Final = 200
@@ -127,9 +127,17 @@ def read_sign_in(form: Mapping[str, str]) -> tuple[Filled, str]:
     id_number = read_id_number(filled.typed["id_number"])
     if id_number is None:
         filled.add("id_number", _ID_NUMBER_WANTED)
-    if not form.get("password"):
-        filled.add("password", "Hãy nhập mật khẩu.")
+    check_password(filled, form, "Hãy nhập mật khẩu.")
     return filled, id_number or ""
+
+
+def check_password(filled: Filled, form: Mapping[str, str], wanted: str) -> None:
+    """Tell what is wrong with a password before it is compared with any, whoever's; ``wanted`` when there is none."""
+    password = form.get("password", "")
+    if not password:
+        filled.add("password", wanted)
+    elif too_long(password):
+        filled.add("password", f"Mật khẩu không dài quá {MAX_LENGTH} ký tự. Hãy nhập lại.")
 
 
 def read_new_password(form: Mapping[str, str]) -> tuple[Filled, str]:

@@ -48,7 +48,7 @@ async def prove(request: web.Request) -> web.Response:
     if not flow.data.challenge and flow.verification_id is None:
         # Only a start that was refused for it may be made here: others come with their form, and its password.
         raise web.HTTPNotFound
-    proof = (await form_of(request)).get("proof", "")[:_PROOF_MAX]
+    proof = form_of(request).get("proof", "")[:_PROOF_MAX]
     try:
         return await start(request, flow, proof or None)
     except StartRefused as refusal:

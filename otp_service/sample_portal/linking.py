@@ -9,9 +9,10 @@ from aiohttp import web
 
 from otp_service.client import OtpError, Status
 from otp_service.sample_portal import redeeming, results
+from otp_service.sample_portal.accounts import Account
 from otp_service.sample_portal.exchange import SESSION, account_of, form_of, page, portal_of, see_other
 from otp_service.sample_portal.flows import Flow, FlowData, Kind
-from otp_service.sample_portal.forms import Filled, read_id_number, text_of
+from otp_service.sample_portal.forms import Filled, check_password, read_id_number, text_of
 from otp_service.sample_portal.people import SYSTEMS
 from otp_service.sample_portal.starting import RESULT_PATHS, StartRefused, start
 
@@ -46,13 +47,13 @@ async def choose(request: web.Request) -> web.Response:
 
 async def chosen(request: web.Request) -> web.Response:
     """``POST /tai-khoan/lien-ket``: remember the choice; whether there is such an account is not said here."""
-    account, form = await account_of(request), await form_of(request)
+    account, form = await account_of(request), form_of(request)
     filled = Filled({name: text_of(form, name) for name in ("system", "code")})
     code = read_id_number(filled.typed["code"])
     if filled.typed["system"] not in SYSTEMS:
         filled.add("system", "Hãy chọn hệ thống có tài khoản cũ.")
     if code is None:
-        filled.add("code", "Mã đăng ký là số CCCD (12 chữ số) hoặc CMND (9 chữ số) của tài khoản cũ.")
+        filled.add("code", "Mã đăng ký là số CCCD (12 chữ số) hoặc CMND (9 chữ số) của chính bạn.")
     if code is None or not filled.good:
         return page(request, "link", status=422, filled=filled, systems=SYSTEMS)
     data = FlowData(
@@ -65,28 +66,31 @@ async def chosen(request: web.Request) -> web.Response:
 
 async def ask(request: web.Request) -> web.Response:
     """``GET /tai-khoan/lien-ket/mat-khau``: the password of the old account."""
-    flow = await _flow(request, request.query.get("luot", ""))
+    _, flow = await _flow(request, request.query.get("luot", ""))
     return _ask(request, flow, Filled())
 
 
 async def begin(request: web.Request) -> web.Response:
     """``POST /tai-khoan/lien-ket/mat-khau``: compare the old password, then let the service send a code."""
-    portal, form = portal_of(request), await form_of(request)
-    flow = await _flow(request, form.get("flow", ""))
-    filled, password = Filled(), form.get("password", "")
-    if not password:
-        filled.add("password", "Hãy nhập mật khẩu của tài khoản cũ.")
+    portal, form = portal_of(request), form_of(request)
+    account, flow = await _flow(request, form.get("flow", ""))
+    filled = Filled()
+    check_password(filled, form, "Hãy nhập mật khẩu của tài khoản cũ.")
+    if not filled.good:
         return _ask(request, flow, filled, status=422)
-    subject = f"{_KIND}:{flow.data.system}:{flow.data.code}"
-    if not portal.guesses.may(subject):
-        filled.notice = _TOO_MANY
-        return _ask(request, flow, filled, status=429)
-    old = await portal.accounts.old(flow.data.system, flow.data.code)
-    agrees = await portal.passwords.agrees(password, old.password_hash if old else None)
+    guesser = f"{account.id}:{flow.data.system}"
+    async with portal.passwords.place():
+        if not await portal.linking_guesses.may(guesser):
+            filled.notice = _TOO_MANY
+            return _ask(request, flow, filled, status=429)
+        # Only somebody's own: the SIM proves who holds this account, and says nothing of who held the old one.
+        own = flow.data.code == account.id_number
+        old = await portal.accounts.old(flow.data.system, flow.data.code) if own else None
+        agrees = await portal.passwords.agrees(form["password"], old.password_hash if old else None)
     if old is None or not agrees:
         filled.notice = _WRONG
         return _ask(request, flow, filled, status=422)
-    portal.guesses.forgive(subject)
+    await portal.linking_guesses.forgive(guesser)
     if old.account_id is not None:
         filled.notice = _TAKEN
         return _ask(request, flow, filled, status=409)
@@ -117,7 +121,7 @@ async def result(request: web.Request) -> web.Response:
 
 async def finish(request: web.Request) -> web.Response:
     """``POST /tai-khoan/lien-ket/hoan-tat``: redeem the verdict for the account's own person, and link."""
-    account, portal, form = await account_of(request), portal_of(request), await form_of(request)
+    account, portal, form = await account_of(request), portal_of(request), form_of(request)
     flow = await results.flow_of(request, _KIND, form.get("verification_id", ""))
     async with portal.flows.alone(flow.id):
         flow = await results.flow_of(request, _KIND, flow.verification_id or "")
@@ -125,7 +129,7 @@ async def finish(request: web.Request) -> web.Response:
             if flow.data.account_id != account.id:
                 raise web.HTTPNotFound
             try:
-                await redeeming.redeem(request, flow)
+                await redeeming.redeem(request, flow, await redeeming.token_of(request, flow))
             except redeeming.VerdictRefused:
                 return redeeming.refused(request, flow)
             except OtpError as error:
@@ -143,10 +147,10 @@ def _ask(request: web.Request, flow: Flow, filled: Filled, *, status: int = 200)
     return page(request, "link_password", status=status, filled=filled, flow=flow, systems=SYSTEMS)
 
 
-async def _flow(request: web.Request, flow_id: str) -> Flow:
-    """Return a linking flow of who is signed in.  Raises 404."""
+async def _flow(request: web.Request, flow_id: str) -> tuple[Account, Flow]:
+    """Return who is signed in, and a linking flow of theirs.  Raises 404."""
     account = await account_of(request)
     flow = await portal_of(request).flows.find(request[SESSION], flow_id)
     if flow is None or flow.kind is not _KIND or flow.data.account_id != account.id:
         raise web.HTTPNotFound
-    return flow
+    return account, flow

@@ -1,12 +1,11 @@
-"""Passwords: the portal's rules, argon2id, and a bound on guessing."""
+"""Passwords: the portal's rules, and argon2id with a bound on what it takes from the machine."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 import unicodedata
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 from argon2 import PasswordHasher
@@ -28,37 +27,62 @@ _RULES: Final[tuple[tuple[str, Callable[[str], bool]], ...]] = (
 #: Hashes made at once: each takes 64 MiB, and half a dozen in parallel would take the machine.
 _AT_ONCE: Final = 2
 
-GUESSES: Final = 5
-GUESSES_PER_S: Final = 900.0
-_SUBJECTS: Final = 10_000
+#: Seconds that somebody waits for a place among them: nobody looks at a page that does not come for much longer.
+_PATIENCE_S: Final = 2.0
+
+
+class Busy(Exception):
+    """Too many passwords are being hashed; nothing was done."""
 
 
 def broken_rules(password: str) -> list[str]:
     """Return what a new password lacks, as the form says it; empty when it is good."""
-    composed = unicodedata.normalize("NFC", password)
+    composed = _composed(password)
     return [rule for rule, keeps in _RULES if not keeps(composed)]
 
 
-class Passwords:
-    """Hashes and compares passwords with argon2id (RFC 9106 section 4, second recommended option)."""
+def too_long(password: str) -> bool:
+    """Whether no account can have this password: it is refused before anything is counted or hashed."""
+    return len(_composed(password)) > MAX_LENGTH
 
-    def __init__(self, hasher: PasswordHasher | None = None) -> None:
+
+class Passwords:
+    """
+    Hashes and compares passwords with argon2id (RFC 9106 section 4, second recommended option).
+
+    Whoever hashes holds a place meanwhile, and what only a hashed password may change is changed inside it::
+
+        async with passwords.place():
+            kept = await passwords.hash(password)
+    """
+
+    def __init__(self, hasher: PasswordHasher | None = None, patience_s: float = _PATIENCE_S) -> None:
         self._hasher = hasher or PasswordHasher()
+        self._patience_s = patience_s
         self._room = asyncio.Semaphore(_AT_ONCE)
         # Compared with when there is no account, so that an unknown one takes as long as a wrong password.
         self._nobody = self._hasher.hash("nobody")
 
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Hold one of the places to hash at.  Raises Busy when none comes free soon."""
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await self._room.acquire()
+        except TimeoutError as error:
+            raise Busy from error
+        try:
+            yield
+        finally:
+            self._room.release()
+
     async def hash(self, password: str) -> str:
         """Return the hash to keep."""
-        async with self._room:
-            return await asyncio.to_thread(self._hasher.hash, _composed(password))
+        return await asyncio.to_thread(self._hasher.hash, _composed(password))
 
     async def agrees(self, password: str, kept: str | None) -> bool:
         """Whether this is the password behind ``kept``; None, for no account, takes as long and is never right."""
-        if len(password) > MAX_LENGTH:
-            return False
-        async with self._room:
-            same = await asyncio.to_thread(self._compare, kept or self._nobody, _composed(password))
+        same = await asyncio.to_thread(self._compare, kept or self._nobody, _composed(password))
         return same and kept is not None
 
     def _compare(self, kept: str, password: str) -> bool:
@@ -66,36 +90,6 @@ class Passwords:
             return self._hasher.verify(kept, password)
         except VerifyMismatchError:
             return False
-
-
-class Guesses:
-    """
-    Counts wrong passwords per account, whether or not the account exists.
-
-    In memory, for the last ten thousand names: a restart forgets them, which a sample may.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._wrong: OrderedDict[str, list[float]] = OrderedDict()
-
-    def may(self, subject: str) -> bool:
-        """
-        Spend one guess, if one is left in this quarter of an hour.
-
-        Spent before the password is compared, so that many at once are counted too.
-        """
-        now = self._clock()
-        times = [at for at in self._wrong.pop(subject, []) if at > now - GUESSES_PER_S]
-        allowed = len(times) < GUESSES
-        self._wrong[subject] = [*times, now] if allowed else times
-        if len(self._wrong) > _SUBJECTS:
-            self._wrong.popitem(last=False)
-        return allowed
-
-    def forgive(self, subject: str) -> None:
-        """Forget the guesses of somebody who knew the password."""
-        self._wrong.pop(subject, None)
 
 
 def _composed(password: str) -> str:

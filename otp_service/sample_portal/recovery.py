@@ -36,7 +36,7 @@ async def show(request: web.Request) -> web.Response:
 
 async def begin(request: web.Request) -> web.Response:
     """``POST /quen-mat-khau``: let the service send a code to the phone that was named."""
-    form = await form_of(request)
+    form = form_of(request)
     filled, data = read_recovery(form)
     if not filled.good:
         return page(request, "forgotten", status=422, filled=filled)
@@ -65,7 +65,7 @@ async def result(request: web.Request) -> web.Response:
 
 async def finish(request: web.Request) -> web.Response:
     """``POST /quen-mat-khau/hoan-tat``: redeem the verdict, find the account of that person and phone, replace."""
-    portal, form = portal_of(request), await form_of(request)
+    portal, form = portal_of(request), form_of(request)
     flow = await results.flow_of(request, _KIND, form.get("verification_id", ""))
     async with portal.flows.alone(flow.id):
         flow = await results.flow_of(request, _KIND, flow.verification_id or "")
@@ -73,9 +73,11 @@ async def finish(request: web.Request) -> web.Response:
             filled, password = read_new_password(form)
             if not filled.good:
                 return _choose_password(request, flow, filled, status=422)
-            hashed = await portal.passwords.hash(password)
             try:
-                claims = await redeeming.redeem(request, flow)
+                token = await redeeming.token_of(request, flow)
+                async with portal.passwords.place():
+                    hashed = await portal.passwords.hash(password)
+                claims = await redeeming.redeem(request, flow, token)
             except redeeming.VerdictRefused:
                 return redeeming.refused(request, flow)
             except OtpError as error:
@@ -85,7 +87,7 @@ async def finish(request: web.Request) -> web.Response:
             if account is None or account.phone_number != claims.phone_number:
                 return _nobody(request)
             await portal.accounts.replace_password(flow, account.id, hashed)
-            portal.guesses.forgive(f"{Kind.SIGN_IN}:{account.id_number}")
+            await portal.sign_in_guesses.forgive(account.id_number)
     return see_other(RESULT_PATHS[_KIND], verification_id=flow.verification_id or "")
 
 

@@ -31,7 +31,22 @@ class VerdictRefused(Exception):
     """The verdict opens nothing for this flow, now or later."""
 
 
-async def redeem(request: web.Request, flow: Flow) -> Claims:
+async def token_of(request: web.Request, flow: Flow) -> str:
+    """
+    Return the token of a flow's verdict: the service is asked, before anything is spent on a flow without one.
+
+    Raises VerdictRefused, and OtpError when the service cannot say.
+    """
+    try:
+        verification = await portal_of(request).otp.get(flow.verification_id or "")
+    except NotFound as error:
+        raise _refuse(error) from error
+    if not verification.verified or verification.result_token is None:
+        raise _refuse(verification.status)
+    return verification.result_token
+
+
+async def redeem(request: web.Request, flow: Flow, token: str) -> Claims:
     """
     Redeem the verdict of a flow; the caller holds the flow's lock.
 
@@ -41,14 +56,12 @@ async def redeem(request: web.Request, flow: Flow) -> Claims:
     """
     otp = portal_of(request).otp
     try:
-        verification = await otp.get(flow.verification_id or "")
         claims = await otp.redeem(
-            verification.result_token if verification.verified else None, phone_number=flow.data.phone_number,
+            token, phone_number=flow.data.phone_number,
             id_number=flow.data.id_number if flow.kind.compares else None, idempotency_key=f"redeem-{flow.id}",
         )
     except (AlreadyRedeemed, ClaimsMismatch, NotFound, NotVerified, TokenInvalid) as error:
-        _log.warning("verdict refused: %s", error)
-        raise VerdictRefused from error
+        raise _refuse(error) from error
     if not claims.verified or claims.verification_id != flow.verification_id or claims.purpose != flow.kind:
         _log.error("a verdict for another use")
         raise VerdictRefused
@@ -64,6 +77,11 @@ def refused(request: web.Request, flow: Flow) -> web.Response:
             "Chưa có thay đổi nào được thực hiện. Hãy làm lại từ đầu.",
         ),
     )
+
+
+def _refuse(why: object) -> VerdictRefused:
+    _log.warning("verdict refused: %s", why)
+    return VerdictRefused()
 
 
 def not_now(error: OtpError) -> str:

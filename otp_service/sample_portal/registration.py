@@ -43,7 +43,7 @@ async def show(request: web.Request) -> web.Response:
 
 async def begin(request: web.Request) -> web.Response:
     """``POST /dang-ky``: judge the form, then let the service send the code."""
-    portal, form = portal_of(request), await form_of(request)
+    portal, form = portal_of(request), form_of(request)
     filled, data = read_registration(form, portal.today)
     if not filled.good:
         return page(request, "register", status=422, filled=filled)
@@ -78,7 +78,7 @@ async def finish(request: web.Request) -> web.Response:
 
     The person is the flow's: of this form only the passwords count, and which of the session's flows it is.
     """
-    portal, form = portal_of(request), await form_of(request)
+    portal, form = portal_of(request), form_of(request)
     flow = await results.flow_of(request, _KIND, form.get("verification_id", ""))
     async with portal.flows.alone(flow.id):
         flow = await results.flow_of(request, _KIND, flow.verification_id or "")
@@ -86,9 +86,11 @@ async def finish(request: web.Request) -> web.Response:
             filled, password = read_new_password(form)
             if not filled.good:
                 return _choose_password(request, flow, filled, status=422)
-            hashed = await portal.passwords.hash(password)
             try:
-                claims = await redeeming.redeem(request, flow)
+                token = await redeeming.token_of(request, flow)
+                async with portal.passwords.place():
+                    hashed = await portal.passwords.hash(password)
+                claims = await redeeming.redeem(request, flow, token)
                 await portal.accounts.open(flow, claims.phone_number, hashed)
             except redeeming.VerdictRefused:
                 return redeeming.refused(request, flow)

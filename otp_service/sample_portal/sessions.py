@@ -1,7 +1,8 @@
 """
-Sessions: a random cookie, of which the database knows only the digest.
+Sessions: a random cookie that this portal made, of which the database knows only the digest.
 
-From the cookie's value also come the token against forged posts and the key that seals what a person has typed and
+The cookie also carries a code under the server's key, so that a value which somebody else has chosen is replaced and
+never taken.  From the value come the token against forged posts and the key that seals what a person has typed and
 not finished, so that a copy of the database shows neither.  Whoever signs in or out gets a new value.
 """
 
@@ -18,13 +19,11 @@ from aiohttp import web
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from otp_service.sample_portal.database import Database
+from otp_service.sample_portal.server_key import ServerKey
 
 COOKIE: Final = "portal_session"
-#: Seconds that somebody stays signed in.
-LIFE_S: Final = 3600
 
-_VALUE: Final = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+_COOKIE: Final = re.compile(r"([A-Za-z0-9_-]{43})\.([0-9a-f]{64})", re.ASCII)
 _NONCE_BYTES: Final = 12
 
 
@@ -34,7 +33,7 @@ class Session:
     One browser's session.
 
     Attributes:
-        value: 256 random bits, the cookie.
+        value: 256 random bits, which the cookie carries.
         fresh: whether the browser has still to be given it.
     """
 
@@ -76,42 +75,23 @@ def new_session() -> Session:
     return Session(token_urlsafe(32), fresh=True)
 
 
-def read_session(request: web.Request) -> Session:
-    """Return the session of the request's cookie, a new one when there is none of the right form."""
-    value = request.cookies.get(COOKIE, "")
-    return Session(value) if _VALUE.fullmatch(value) else new_session()
+class Cookies:
+    """The cookies that sessions travel in."""
 
+    def __init__(self, key: ServerKey) -> None:
+        self._key = key.derived("session cookie")
 
-def give_session(response: web.StreamResponse, session: Session) -> None:
-    """Give the browser its cookie: scripts cannot read it, and other sites' forms do not send it."""
-    response.set_cookie(COOKIE, session.value, path="/", httponly=True, samesite="Lax")
+    def read(self, request: web.Request) -> Session:
+        """Return the session of the request's cookie, a new one when this portal never made such a cookie."""
+        match = _COOKIE.fullmatch(request.cookies.get(COOKIE, ""))
+        if match is None or not hmac.compare_digest(match[2], self._code(match[1])):
+            return new_session()
+        return Session(match[1])
 
+    def give(self, response: web.StreamResponse, session: Session) -> None:
+        """Give the browser its cookie: scripts cannot read it, and other sites' forms do not send it."""
+        cookie = f"{session.value}.{self._code(session.value)}"
+        response.set_cookie(COOKIE, cookie, path="/", httponly=True, samesite="Lax")
 
-class SignedIn:
-    """Who is signed in."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def account_id(self, session: Session, now: int) -> int | None:
-        """Return the account of a session, None when nobody is signed in."""
-        row = await self._database.row(
-            "SELECT account_id FROM sessions WHERE digest = ? AND expires_at > ?", session.digest, now,
-        )
-        return None if row is None else int(row["account_id"])
-
-    async def begin(self, account_id: int, now: int) -> Session:
-        """Sign an account in, under a session that is new; whoever knew the old value knows nothing of this one."""
-        session = new_session()
-        async with self._database.change() as change:
-            await change("DELETE FROM sessions WHERE expires_at <= ?", now)
-            await change(
-                "INSERT INTO sessions (digest, account_id, expires_at) VALUES (?, ?, ?)",
-                session.digest, account_id, now + LIFE_S,
-            )
-        return session
-
-    async def end(self, session: Session) -> None:
-        """Sign this browser out."""
-        async with self._database.change() as change:
-            await change("DELETE FROM sessions WHERE digest = ?", session.digest)
+    def _code(self, value: str) -> str:
+        return hmac.digest(self._key, value.encode(), "sha256").hex()

@@ -24,7 +24,7 @@ Environment:
     PORTAL_WEBHOOK_SECRET   what its webhooks are signed with (whsec_...); two, separated by a blank, while it rotates
     PORTAL_PORT             the port to listen on at 127.0.0.1 (default 8081; 0 takes any that is free)
     PORTAL_LISTEN_FD        instead of a port: the number of an inherited listening socket
-    PORTAL_DATA_DIR         where its SQLite database is kept (default .data/portal)
+    PORTAL_DATA_DIR         where its SQLite database and its own key are kept (default .data/portal)
     PORTAL_OTP_PUBLIC_URL   the service as browsers reach it (default PORTAL_OTP_URL)
     PORTAL_PHONE_URL        a page that shows arriving SMS, to link to (optional)
 """

@@ -7,6 +7,7 @@ import logging
 from aiohttp import web
 
 from otp_service.client import WebhookInvalid
+from otp_service.sample_portal.bodies import read_bytes
 from otp_service.sample_portal.exchange import portal_of
 from otp_service.sample_portal.starting import WEBHOOK_PATH
 
@@ -27,7 +28,7 @@ async def hear(request: web.Request) -> web.Response:
     """
     portal = portal_of(request)
     try:
-        event = portal.receiver.read(request.headers, await request.read())
+        event = portal.receiver.read(request.headers, await read_bytes(request))
     except WebhookInvalid:
         _log.warning("a webhook that the service did not sign")
         return web.Response(status=400)

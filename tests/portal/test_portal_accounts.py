@@ -28,7 +28,7 @@ async def test_sign_in(site: Site) -> None:
     assert ID_NUMBER not in page.html
     assert before != person.cookie
     left = await person.submit(page, "/dang-xuat")
-    assert ("/", []) == (left.path, site.rows("sessions"))
+    assert ("/", []) == (left.path, site.rows("sign_ins"))
     assert "/dang-nhap" == (await person.get("/tai-khoan")).path
 
 
@@ -65,6 +65,21 @@ async def test_many_guesses_at_once_are_counted(site: Site) -> None:
     assert 15 == sum(one.status == 429 for one in answers)
 
 
+async def test_passwords_that_nobody_can_have_cost_no_guesses(site: Site) -> None:
+    """Over 128 characters is told before anything is counted or hashed, at sign-in and at linking alike."""
+    await site.registered(person := await site.person())
+    long = "Aa1!" + "a" * 125
+    for _ in range(6):
+        refused = await _asked(person, ID_NUMBER, long)
+        assert (422, True) == (refused.status, "128 ký tự" in refused.alert)
+    await site.signed_in(person)
+    page = await _choosing(person)
+    for _ in range(6):
+        assert "128 ký tự" in (await person.submit(page, password=long)).alert
+    assert [] == site.rows("guesses")
+    assert "Liên kết tài khoản cũ" == (await _linked(site, person)).heading
+
+
 async def test_a_password_alone_does_not_sign_in(site: Site) -> None:
     """Without the code the last post is refused, and the verdict of another's sign-in is nobody's business."""
     person, other = await site.person(), await site.person()
@@ -74,7 +89,7 @@ async def test_a_password_alone_does_not_sign_in(site: Site) -> None:
     verification_id = page.form().action.rsplit("/", 1)[1]
     token = (await person.get("/dang-ky")).form().fields["form_token"]
     refused = await person.post("/dang-nhap/hoan-tat", {"form_token": token, "verification_id": verification_id})
-    assert (409, []) == (refused.status, site.rows("sessions"))
+    assert (409, []) == (refused.status, site.rows("sign_ins"))
     await site.enter_code(page)
     assert 404 == (await other.get("/dang-nhap/ket-qua", verification_id=verification_id)).status
 
@@ -90,9 +105,9 @@ async def test_a_second_click_signs_in_too(site: Site) -> None:
     assert ["/tai-khoan"] * 2 == [one.path for one in pages]
     await site.stage.advance(31)
     thief = await site.person()
-    thief.http.cookie_jar.update_cookies({"portal_session": old or ""})
+    thief.take(old or "")
     late = await thief.submit(page)
-    assert ("/dang-nhap", 2) == (late.path, len(site.rows("sessions")))
+    assert ("/dang-nhap", 2) == (late.path, len(site.rows("sign_ins")))
 
 
 async def test_a_forgotten_password(site: Site) -> None:
@@ -173,6 +188,27 @@ async def test_linking_needs_the_old_password(site: Site) -> None:
     assert 429 == (await person.submit(page, password=OLD[ID_NUMBER])).status
 
 
+async def test_linking_takes_a_persons_own_old_account_alone(site: Site) -> None:
+    """Another's old account is not linked with its right password, and the answer is that of a wrong one."""
+    person = await site.person()
+    await site.registered(person)
+    await site.signed_in(person)
+    await site.stage.advance(61)
+    sent = len(site.stage.engine.postbox.posts)
+    wrong = await person.submit(await _choosing(person), password="Sai-mat-khau-1")
+    others = await person.submit(await _choosing(person, OTHER_ID), password=OLD[OTHER_ID])
+    assert (422, wrong.alert) == (others.status, others.alert)
+    assert "không đúng" in others.alert
+    assert sent == len(site.stage.engine.postbox.posts)
+    # Nor has it cost the other person any of their own guesses.
+    for _ in range(4):
+        await person.submit(await _choosing(person, OTHER_ID), password=OLD[OTHER_ID])
+    owner = await site.person()
+    await site.registered(owner, id_number=OTHER_ID, phone_number=OTHER_PHONE)
+    await site.signed_in(owner, OTHER_ID)
+    assert "Liên kết tài khoản cũ" == (await _linked(site, owner, OTHER_ID)).heading
+
+
 async def test_linking_needs_the_sim(site: Site) -> None:
     """A SIM that is no longer the person's links nothing."""
     person = await site.person()
@@ -185,17 +221,15 @@ async def test_linking_needs_the_sim(site: Site) -> None:
 
 
 async def test_an_old_account_is_linked_once(site: Site) -> None:
-    """What one has linked, another cannot, not even with a verdict that waited meanwhile."""
-    one, two = await site.person(), await site.person()
-    await site.registered(one)
-    await site.registered(two, id_number=OTHER_ID, phone_number=OTHER_PHONE)
-    await site.signed_in(one)
-    await site.signed_in(two, OTHER_ID)
-    pages = [await _linked(site, one), await _linked(site, two)]
-    assert "/tai-khoan" == (await one.submit(pages[0])).path
-    late = await two.submit(pages[1])
+    """What was linked is not linked again, not even with a verdict that waited meanwhile."""
+    person = await site.person()
+    await site.registered(person)
+    await site.signed_in(person)
+    pages = [await _linked(site, person), await _linked(site, person)]
+    assert "/tai-khoan" == (await person.submit(pages[0])).path
+    late = await person.submit(pages[1])
     assert (409, "Chưa liên kết được") == (late.status, late.heading)
-    page = await two.submit(await _choosing(two), password=OLD[ID_NUMBER])
+    page = await person.submit(await _choosing(person), password=OLD[ID_NUMBER])
     assert "đã được liên kết" in page.alert
     assert [1] == [row["account_id"] for row in site.rows("old_accounts") if row["account_id"]]
 

@@ -28,9 +28,11 @@ from support.proxy import Proxy
 from support.stage import Stage, staged
 from support.webhooks import portal as told_portal
 from support.webhooks import step, telling
+from yarl import URL
 
 from otp_service.core.webhook_secrets import new_secret
 from otp_service.process import listen
+from otp_service.sample_portal.passwords import Passwords
 from otp_service.sample_portal.server import serving
 from otp_service.sample_portal.settings import PortalSettings
 
@@ -40,7 +42,7 @@ PASSWORD, NEW_PASSWORD = "Mat-khau-1", "Mat-khau-2"
 FORM = {"id_number": ID_NUMBER, "full_name": NAME, "birth_date": BORN, "phone_number": PHONE}
 
 #: Real argon2id, at the least it can cost: a test hashes a dozen passwords.
-_CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 @dataclass
@@ -139,6 +141,10 @@ class Person:
         """The session cookie's value."""
         return next((one.value for one in self.http.cookie_jar if one.key == "portal_session"), None)
 
+    def take(self, cookie: str) -> None:
+        """Use this session cookie from now on."""
+        self.http.cookie_jar.update_cookies({"portal_session": cookie}, URL(self.base))
+
     async def _look(self, method: str, url: str, **options: Any) -> Seen:
         for _ in range(5):
             async with self.http.request(method, url, allow_redirects=False, **options) as answer:
@@ -230,7 +236,8 @@ class OpenSite(Protocol):
 
 @asynccontextmanager
 async def site_at(
-    valkey_url: str, data_dir: Path, *, limits: tuple[Any, ...] = (), **changes: Any,
+    valkey_url: str, data_dir: Path, *, limits: tuple[Any, ...] = (), passwords: Passwords | None = None,
+    **changes: Any,
 ) -> AsyncIterator[Site]:
     """Open the portal beside a service on an emptied store."""
     secret = new_secret()
@@ -245,7 +252,8 @@ async def site_at(
         )
         listener = stack.enter_context(closing(listen("127.0.0.1", 0)))
         base = await stack.enter_async_context(serving(
-            settings, listener, clock=lambda: stage.engine.clock.now_ms / 1000, hasher=_CHEAP,
+            settings, listener, clock=lambda: stage.engine.clock.now_ms / 1000,
+            passwords=passwords or Passwords(CHEAP),
         ))
         yield Site(base, stage, network, secret, data_dir, stack)
 
