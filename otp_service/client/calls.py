@@ -13,7 +13,7 @@ from typing import Any, Final, Self, TypeVar
 import aiohttp
 import orjson
 
-from otp_service.client.claims import Claims, read_claims
+from otp_service.client.claims import Claims, differ, read_claims
 from otp_service.client.errors import AnswerInvalid, NotFound, NotVerified, Unavailable, Unreachable
 from otp_service.client.members import MemberInvalid
 from otp_service.client.transport import Call, Transport
@@ -99,7 +99,8 @@ class OtpClient:
         Start a verification: when this returns, the SMS is queued durably.
 
         ``docs/api.md`` says what each member means and which a purpose needs; None leaves a member out.  Raises
-        InvalidRequest with every bad field, PhoneNotMobile, RateLimited, ProofRequired and others.
+        InvalidRequest with every bad field, PhoneNotMobile, RateLimited, ProofRequired and others; ValueError for a
+        member that JSON cannot hold.
         """
         body = {
             "purpose": purpose, "phone_number": phone_number, "id_number": id_number,
@@ -178,7 +179,7 @@ class OtpClient:
     # -- verdicts ----------------------------------------------------------------------------------------------
 
     async def redeem(
-        self, result_token: str | None, *, phone_number: str | None, id_number: str | None, locale: str | None = None,
+        self, result_token: str | None, *, phone_number: str, id_number: str | None, locale: str | None = None,
         idempotency_key: str | None = None,
     ) -> Claims:
         """
@@ -189,8 +190,10 @@ class OtpClient:
         not check ownership.  An ``idempotency_key`` derived from the verification lets you repeat the call after a
         crash of yours.
 
-        Raises NotVerified, also for a token of None, AlreadyRedeemed, ClaimsMismatch and others.
+        Raises NotVerified, also for a token of None, AlreadyRedeemed, ClaimsMismatch and others; AnswerInvalid for
+        claims about another phone; TypeError and ValueError for a ``phone_number`` that is no text or empty.
         """
+        _check_wanted(phone_number)
         if result_token is None:
             raise NotVerified(status=409)
         expect = {"phone_number": phone_number, "id_number": id_number}
@@ -198,6 +201,8 @@ class OtpClient:
         claims = await self._post(read_claims, "v1/result-tokens/redeem", body, idempotency_key, locale)
         if not claims.verified:
             raise AnswerInvalid("a redeemed verdict that is not verified")
+        if differ(claims.phone_number, phone_number):
+            raise AnswerInvalid("a redeemed verdict about another phone")
         return claims
 
     async def jwks(self) -> Mapping[str, Any]:
@@ -210,7 +215,7 @@ class OtpClient:
         self, read: Callable[[Any], _T], path: str, body: Mapping[str, Any], key: str | None, locale: str | None,
     ) -> _T:
         headers = {**_headers(locale), "Content-Type": "application/json", "Idempotency-Key": _quoted(key)}
-        return await self._call(read, Call("POST", path, orjson.dumps(body), headers))
+        return await self._call(read, Call("POST", path, _dumped(body), headers))
 
     async def _call(self, read: Callable[[Any], _T], call: Call) -> _T:
         found = await self._transport.json(call)
@@ -232,6 +237,34 @@ def _path(verification_id: str, call: str = "") -> str:
     if not _ID.fullmatch(verification_id):
         raise NotFound(status=404)
     return f"{_VERIFICATIONS}/{verification_id}{'/' if call else ''}{call}"
+
+
+def _check_wanted(phone_number: object) -> None:
+    """Refuse to redeem for nobody: a verdict that is bound to no phone is whoever's brings it."""
+    sentence = "phone_number is the number of the form that the account is opened for, as text"
+    if not isinstance(phone_number, str):
+        raise TypeError(sentence)
+    if not phone_number.strip():
+        raise ValueError(sentence)
+
+
+def _dumped(body: Mapping[str, Any]) -> bytes:
+    """Return a body as JSON.  Raises ValueError, which names the member that JSON cannot hold and not its value."""
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:
+        pass
+    raise ValueError(f"{_unwritable(body)} cannot be written as JSON: its text is no Unicode, or it is no text")
+
+
+def _unwritable(body: Mapping[str, Any]) -> str:
+    """Return the first member that JSON cannot hold, as a dotted path."""
+    for name, value in body.items():
+        try:
+            orjson.dumps(value)
+        except orjson.JSONEncodeError:
+            return f"{name}.{_unwritable(value)}" if isinstance(value, dict) else name
+    return "body"
 
 
 def _headers(locale: str | None) -> dict[str, str]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from otp_service.client.members import Members, mapping_of, text_of
 from otp_service.client.verification import Status
+
+#: What people put between digits, and the forms in which a Vietnamese number is written plainly.
+_SEPARATORS: Final = dict.fromkeys(map(ord, " .-()/"))
+_PLAIN: Final = re.compile(r"(?:(?:\+|00)?84)?0?([1-9][0-9]{8})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,17 @@ def read_claims(found: Any) -> Claims:
         assurance=text_of(verification, "assurance_level"),
         ownership_confirmed="subscriber_match" in _classifications(verification), members=found,
     )
+
+
+def differ(phone_number: str, other: str) -> bool:
+    """Say whether two numbers are certainly not the same; one that is not written plainly may be any."""
+    one, another = _e164(phone_number), _e164(other)
+    return one is not None and another is not None and one != another
+
+
+def _e164(text: str) -> str | None:
+    match = _PLAIN.fullmatch(text.translate(_SEPARATORS))
+    return f"+84{match[1]}" if match else None
 
 
 def _classifications(verification: Mapping[str, Any]) -> list[str | None]:

@@ -7,10 +7,8 @@ stays good however often a token was used, and says nothing of the ID number tha
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
-from math import inf
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -18,29 +16,26 @@ import aiohttp
 import orjson
 from joserfc import jws
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, Key, OKPKey
+from joserfc.jwk import Key
 
 from otp_service.client.calls import OtpClient
 from otp_service.client.claims import Claims, read_claims
 from otp_service.client.errors import TokenInvalid
+from otp_service.client.keys import ALGORITHMS, KeySet
 from otp_service.client.members import MemberInvalid, text_of
 from otp_service.client.transport import Call, Transport
 
 VERIFIED_TYPE: Final = "phone-verification+jwt"
 REFUSED_TYPE: Final = "phone-refusal+jwt"
 
-#: The algorithms of the contract, each with the one kind of key it works with (RFC 8725 sections 3.1 and 3.2).
-_ALGORITHMS: Final[Mapping[str, tuple[str, str]]] = {"ES256": ("EC", "P-256"), "Ed25519": ("OKP", "Ed25519")}
-#: How long the key set may be kept (the service says the same), and how often one that lacks a key is fetched again.
-_KEEP_S: Final = 300.0
-_AGAIN_S: Final = 10.0
 _MOST_TOKEN: Final = 8192
-_MOST_KEYS: Final = 32
 
 
 class TokenReader:
     """
     Reads result tokens.
+
+    The keys are kept for five minutes, and for an hour while the service gives no newer ones.
 
     ::
 
@@ -67,9 +62,7 @@ class TokenReader:
         self._audience = audience
         self._leeway_s = leeway_s
         self._now = now
-        self._keys: Mapping[str, tuple[str, Key]] = {}
-        self._fetched_s = -inf
-        self._fetching = asyncio.Lock()
+        self._keys = KeySet(self._source)
 
     async def __aenter__(self) -> Self:
         return self
@@ -80,7 +73,8 @@ class TokenReader:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections, if they are our own."""
+        """End what is being fetched and close the connections, if they are our own.  Close a client given after it."""
+        await self._keys.close()
         if isinstance(self._source, _AtAddress):
             await self._source.close()
 
@@ -101,9 +95,9 @@ class TokenReader:
         algorithm, key_id = text_of(header, "alg"), text_of(header, "kid")
         if text_of(header, "typ") != kind:
             raise TokenInvalid("a token of another kind")
-        if algorithm not in _ALGORITHMS or key_id is None or "crit" in header:
+        if algorithm not in ALGORITHMS or key_id is None or "crit" in header:
             raise TokenInvalid("signed in a way that is not agreed")
-        expected, key = await self._key(key_id)
+        expected, key = await self._keys.key(key_id)
         if expected != algorithm:
             raise TokenInvalid("signed in a way that its key is not for")
         claims = _claims(token, key, algorithm)
@@ -121,18 +115,6 @@ class TokenReader:
             raise TokenInvalid("expired: read the verification again for a new one")
         if claims.issued_at.timestamp() - self._leeway_s > now_s:
             raise TokenInvalid("from the future: one of the clocks is wrong")
-
-    async def _key(self, key_id: str) -> tuple[str, Key]:
-        """Return a key by its id, from the set kept or a new one.  Raises TokenInvalid."""
-        async with self._fetching:
-            age_s = time.monotonic() - self._fetched_s
-            if age_s >= (_KEEP_S if key_id in self._keys else _AGAIN_S):
-                self._keys = _imported(await self._source.jwks())
-                self._fetched_s = time.monotonic()
-        found = self._keys.get(key_id)
-        if found is None:
-            raise TokenInvalid("signed with a key that the service does not publish")
-        return found
 
 
 class _AtAddress:
@@ -168,20 +150,3 @@ def _claims(token: str, key: Key, algorithm: str) -> Claims:
     except (JoseError, MemberInvalid, TypeError, ValueError):
         pass
     raise TokenInvalid("its signature does not fit, or it signs something else")
-
-
-def _imported(found: Mapping[str, Any]) -> Mapping[str, tuple[str, Key]]:
-    """Return the keys of a set that can sign result tokens, by id; others are somebody else's business."""
-    keys: dict[str, tuple[str, Key]] = {}
-    listed = found.get("keys")
-    for one in (listed if isinstance(listed, list) else [])[:_MOST_KEYS]:
-        if not isinstance(one, dict) or text_of(one, "kid") is None:
-            continue
-        algorithm = text_of(one, "alg")
-        if algorithm is None or _ALGORITHMS.get(algorithm) != (text_of(one, "kty"), text_of(one, "crv")):
-            continue
-        try:
-            keys[one["kid"]] = (algorithm, ECKey.import_key(one) if algorithm == "ES256" else OKPKey.import_key(one))
-        except (JoseError, ValueError, TypeError):
-            continue
-    return keys

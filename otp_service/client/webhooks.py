@@ -119,15 +119,22 @@ class WebhookReceiver:
         return False
 
 
-def _signing_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the three headers, names in lower case.  Raises WebhookInvalid when one is missing or comes twice."""
+def _signing_headers(headers: Mapping[Any, Any]) -> dict[str, str]:
+    """
+    Return the three headers, names in lower case.
+
+    Raises WebhookInvalid when one is missing, comes twice or is no text, as a framework may have it that was not sent.
+    """
     found: dict[str, str] = {}
     for name, value in headers.items():
-        lower = name.lower()
+        lower = name.lower() if isinstance(name, str) else ""
+        if lower not in _HEADERS:
+            continue
         if lower in found:
             raise WebhookInvalid(f"{lower} comes twice")
-        if lower in _HEADERS:
-            found[lower] = value
+        if not isinstance(value, str):
+            raise WebhookInvalid(f"{lower} is no text")
+        found[lower] = value
     if len(found) < len(_HEADERS):
         raise WebhookInvalid("a header of the signature is missing")
     return found

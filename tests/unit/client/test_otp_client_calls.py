@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from client_harness import begun, client_of
@@ -110,6 +111,31 @@ async def test_everything_a_start_may_say(service: Web) -> None:
     assert ("phone_possession", False) == (claims.assurance, claims.ownership_confirmed)
     assert {"id_number", "previous_id_number"} == {warning.field for warning in started.warnings}
     assert all(isinstance(warning, FieldWarning) and warning.message for warning in started.warnings)
+
+
+@pytest.mark.parametrize(("changes", "member"), [
+    ({"purpose": "\ud800"}, "purpose"), ({"phone_number": "0900\udfff"}, "phone_number"),
+    ({"reference": object()}, "reference"),
+    ({"consent": Consent("\ud800", NOW)}, "consent.notice_version"),
+], ids=range(4))
+async def test_what_no_request_can_say(otp: OtpClient, changes: dict[str, Any], member: str) -> None:
+    """Text that is no Unicode is the caller's mistake: which member has it is told, its value is not."""
+    with pytest.raises(ValueError, match=f"^{member} cannot be written") as caught:
+        await otp.start(**({"purpose": "registration", "phone_number": PHONE} | changes))
+
+    assert (None, None) == (caught.value.__context__, caught.value.__cause__)
+
+
+async def test_what_no_other_call_can_say(otp: OtpClient) -> None:
+    """Every call that has a body says it so."""
+    with pytest.raises(ValueError, match=r"^code cannot"):
+        await otp.check("d-k1-a", "\ud800")
+    with pytest.raises(ValueError, match=r"^tttb_reply cannot"):
+        await otp.attest("d-k1-a", "\ud800")
+    with pytest.raises(ValueError, match=r"^token cannot"):
+        await otp.redeem("\ud800", phone_number=PHONE, id_number=None)
+    with pytest.raises(ValueError, match=r"^expect\.id_number cannot"):
+        await otp.redeem("a-token", phone_number=PHONE, id_number="\ud800")
 
 
 async def test_consent_without_an_offset(otp: OtpClient) -> None:
@@ -222,6 +248,18 @@ async def test_a_verdict_is_about_one_person(
     found = await decided(otp, service)
     with pytest.raises(ClaimsMismatch):
         await otp.redeem(found.result_token, phone_number=phone_number, id_number=id_number)
+
+
+@pytest.mark.parametrize("written", [
+    "+84900000001", "84900000001", "0084900000001", "900000001", "090.000.0001", "(+84) 900-000-001", "+840900000001",
+    "tel:+84900000001", "０９００００００01",
+])
+async def test_a_phone_number_however_it_is_written(otp: OtpClient, service: Web, written: str) -> None:
+    """The number of the form is the one that was verified, in each form that the service takes."""
+    found = await decided(otp, service)
+    claims = await otp.redeem(found.result_token, phone_number=written, id_number=ID_NUMBER)
+
+    assert "+84900000001" == claims.phone_number
 
 
 async def test_an_id_number_that_is_not_expected(otp: OtpClient, service: Web) -> None:

@@ -15,6 +15,11 @@ from otp_service.client import (
 )
 
 GOOD = http(200, ANSWER)
+#: Claims as the service writes them when a verdict is redeemed.
+CLAIMS: dict[str, Any] = {
+    "iss": "https://otp.example", "aud": "a", "sub": ID, "jti": f"rt-{ID}", "iat": 1, "exp": 2, "status": "verified",
+    "purpose": "registration", "phone_number": "+84900000001", "phone_number_verified": True,
+}
 
 
 # -- what is not the service ---------------------------------------------------------------------------------------
@@ -122,17 +127,37 @@ async def test_codes_of_a_later_version_are_refusals() -> None:
 
 async def test_a_redeemed_verdict_that_is_none() -> None:
     """Claims that do not say "verified" open nothing, whatever the status of the answer."""
-    claims = {
-        "iss": "https://otp.example", "aud": "a", "sub": ID, "jti": f"rt-{ID}", "iat": 1, "exp": 2,
-        "status": "verified", "purpose": "registration", "phone_number": "+84900000001", "phone_number_verified": True,
-    }
     for change in (
         {"status": "rejected"}, {"status": "very"}, {"phone_number_verified": "yes"}, {"exp": 10**18}, {"exp": 10**12},
     ):
-        async with lying(http(200, claims | change)) as liar, asking(liar) as (otp, _):
+        async with lying(http(200, CLAIMS | change)) as liar, asking(liar) as (otp, _):
             with pytest.raises(AnswerInvalid):
                 await otp.redeem("a-token", phone_number="0900000001", id_number=None)
-    async with lying(http(200, claims)) as liar, asking(liar) as (otp, _):
+    async with lying(http(200, CLAIMS)) as liar, asking(liar) as (otp, _):
         found = await otp.redeem("a-token", phone_number="0900000001", id_number=None)
 
     assert (True, None, False) == (found.verified, found.assurance, found.ownership_confirmed)
+
+
+@pytest.mark.parametrize("asked", ["0900000002", "+84900000002", "84 900 000 002", "900000002"])
+@pytest.mark.parametrize("answered", ["+84900000001", "0900000001"])
+async def test_a_redeemed_verdict_about_another_phone(asked: str, answered: str) -> None:
+    """Claims about another phone than the form's open nothing, whoever answered with them; neither number is told."""
+    async with lying(http(200, CLAIMS | {"phone_number": answered})) as liar, asking(liar) as (otp, _):
+        with pytest.raises(AnswerInvalid, match="another phone") as caught:
+            await otp.redeem("a-token", phone_number=asked, id_number=None)
+
+    assert not any(character.isdigit() for character in str(caught.value))
+
+
+@pytest.mark.parametrize(("phone_number", "kind"), [
+    (None, TypeError), (900000001, TypeError), (b"0900000001", TypeError), ("", ValueError), (" ", ValueError),
+])
+async def test_a_verdict_for_nobody(phone_number: Any, kind: type[Exception]) -> None:
+    """A verdict is never redeemed without saying for whose phone: no call is made, with a token or without."""
+    async with lying(http(200, CLAIMS)) as liar, asking(liar) as (otp, _):
+        for given in ("a-token", None):
+            with pytest.raises(kind, match="phone_number is the number of the form"):
+                await otp.redeem(given, phone_number=phone_number, id_number=None)
+
+    assert [] == liar.asked

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc.jwk import ECKey, OKPKey
 from unit.web_harness import ID_NUMBER, NOW_MS, PHONE, PUBLIC_URL, START, TEST_KEY, Web
 
-from otp_service.client import Claims, OtpClient, Status, TokenInvalid, TokenReader, Unreachable
+from otp_service.client import Claims, OtpClient, Status, TokenInvalid, TokenReader
 from otp_service.client.tokens import REFUSED_TYPE, VERIFIED_TYPE
 from otp_service.core import result_token
 from otp_service.core.result_token import Signer, SigningKey
@@ -225,60 +225,3 @@ async def test_odd_keys_beside_ours() -> None:
     """A set may hold keys of other kinds: ours is found among them."""
     others = {"kty": "RSA", "kid": "r"}, {"kid": 1}, published(x="!", kid="odd")
     assert (await read(token(), *others, published())).verified
-
-
-# -- the key set ---------------------------------------------------------------------------------------------------
-
-
-async def test_the_key_set_is_kept() -> None:
-    """Keys are fetched once for many tokens; a key that is not among them is looked for, but not for each token."""
-    async with lying(http(200, {"keys": [published()]})) as liar:
-        reader = TokenReader(liar.url + JWKS, issuer=PUBLIC_URL, audience=AUDIENCE, now=lambda: NOW_S)
-        async with reader:
-            for _ in range(3):
-                await reader.read(token())
-            for _ in range(3):
-                with pytest.raises(TokenInvalid):
-                    await reader.read(token(kid="another"))
-
-    assert [JWKS] == [asked.path for asked in liar.asked]
-    assert "authorization" not in liar.asked[0].headers
-
-
-async def test_a_new_key() -> None:
-    """A key that the service has begun to sign with is found, and one that it has withdrawn is forgotten."""
-    new = ECKey.generate_key("P-256")
-    first, second = (http(200, {"keys": [published(key)]}) for key in (KEY, new))
-    async with lying(first, second) as liar:
-        reader = TokenReader(liar.url + JWKS, issuer=PUBLIC_URL, audience=AUDIENCE, now=lambda: NOW_S)
-        async with reader:
-            await reader.read(token())
-            reader._fetched_s -= 10
-            assert (await reader.read(token(key=new, kid=new.thumbprint()))).verified
-            with pytest.raises(TokenInvalid, match="does not publish"):
-                await reader.read(token())
-    assert 2 == len(liar.asked)
-
-
-async def test_an_old_key_set_is_fetched_again() -> None:
-    """After five minutes the set is fetched anew, so that a withdrawn key is trusted no longer than that."""
-    first, second = http(200, {"keys": [published()]}), http(200, {"keys": []})
-    async with lying(first, second) as liar:
-        reader = TokenReader(liar.url + JWKS, issuer=PUBLIC_URL, audience=AUDIENCE, now=lambda: NOW_S)
-        async with reader:
-            await reader.read(token())
-            reader._fetched_s -= 299
-            await reader.read(token())
-            reader._fetched_s -= 1
-            with pytest.raises(TokenInvalid, match="does not publish"):
-                await reader.read(token())
-
-
-async def test_a_key_set_that_cannot_be_had() -> None:
-    """Without keys nothing is believed: the reason is told, and the next token asks again."""
-    away = http(502, b"", "text/html")
-    async with lying(away, away, away, http(200, {"keys": [published()]})) as liar, asking(liar) as (otp, _):
-        reader = TokenReader(otp, issuer=PUBLIC_URL, audience=AUDIENCE, now=lambda: NOW_S)
-        with pytest.raises(Unreachable):
-            await reader.read(token())
-        assert (await reader.read(token())).verified

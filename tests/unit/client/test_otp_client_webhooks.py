@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -135,6 +136,23 @@ def test_headers_that_were_changed(change: Callable[[dict[str, str]], dict[str, 
     """No header can be left out, replaced, doubled or bent."""
     with pytest.raises(WebhookInvalid):
         receiver().read(change(signed()), BODY)
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+@pytest.mark.parametrize("value", [None, 7, b"msg_1", ["msg_1"], "\ud800", "\x00"])
+def test_headers_that_are_no_text(name: str, value: Any) -> None:
+    """Whatever a framework makes of a header that is lacking or odd, it is a webhook that is not believed."""
+    with pytest.raises(WebhookInvalid):
+        receiver().read(signed() | {name: value}, BODY)
+
+
+@pytest.mark.parametrize("name", [None, 7, b"webhook-id"])
+def test_names_of_headers_that_are_no_text(name: Any) -> None:
+    """A name that is no text is no header of the signature, and neither helps nor hurts."""
+    headers = signed()
+    assert WEBHOOK_ID == receiver().read({name: "msg_1"} | headers, BODY).webhook_id
+    with pytest.raises(WebhookInvalid, match="missing"):
+        receiver().read({name: headers.pop("webhook-id")} | headers, BODY)
 
 
 def test_an_id_with_a_full_stop() -> None:
