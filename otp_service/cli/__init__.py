@@ -75,9 +75,11 @@ def demo(
 
 
 def _welcome(base: str, portal: str | None, data_dir: Path) -> str:
+    from otp_service.settings.base import DEMO_WEBHOOK_SECRET
+
     if portal is None:
         portal = "not installed: pip install 'otp-service[portal]'"
-    return _WELCOME.format(base=base, portal=portal, data_dir=data_dir)
+    return _WELCOME.format(base=base, portal=portal, data_dir=data_dir, secret=DEMO_WEBHOOK_SECRET)
 
 
 _WELCOME = """
@@ -87,6 +89,7 @@ The demo is ready on {base}  (data in {data_dir}, Ctrl-C stops it)
   documentation   {base}/docs
   SMS as JSON     {base}/demo/sms
   API key         demo-portal-key   (valid in this demo only)
+  webhook secret  {secret}   (valid in this demo only)
 
 Its limits are a real service's: one SMS a minute per number, five ownership checks a day per number and ID number.
 A new data folder (DATA_DIR) starts afresh; config/sample/subscribers.csv has more numbers.

@@ -24,8 +24,8 @@ PAGE_TEXTS: Final = (
     "action_registration", "action_account_link", "action_sign_in", "action_password_reset",
     "action_assisted_registration", "action_default",
     # the code
-    "code_heading", "over_heading", "code_sent", "code_which", "sms_mark", "code_label", "code_until", "code_left",
-    "attempts_left", "submit", "only_you", "keep_secret", "wrong_phone", "wrong_phone_back",
+    "code_heading", "over_heading", "code_sent", "code_which", "code_failed", "sms_mark", "code_label", "code_until",
+    "code_left", "attempts_left", "submit", "only_you", "keep_secret", "wrong_phone", "wrong_phone_back",
     # the SMS
     "resend_heading", "resend", "resend_in", "resend_now", "resends_left", "resends_none", "resend_advice",
     "delivery_queued", "delivery_sent", "delivery_delivered", "delivery_failed", "delivery_failed_last",

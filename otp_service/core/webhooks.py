@@ -56,11 +56,15 @@ class Result(StrEnum):
     TIMEOUT = "timeout"
     #: No connection, or none to the end of the answer's head; the word behind it says why.
     NO_ANSWER = "no_answer"
+    #: An answer without an end, before its status: hung up on.
+    TOO_MUCH = "too_much"
     #: The name led to an address that is not of the public internet.
     ADDRESS_REFUSED = "address_refused"
     #: The address answered 410 before.
     DISABLED = "disabled"
     HOST_NOT_REGISTERED = "host_not_registered"
+    #: Neither 443 nor 1024 and above.
+    PORT_REFUSED = "port_refused"
     NO_SECRET = "no_secret"  # noqa: S105 - a word, no secret
     #: The sealed address cannot be read: its key is lost.
     UNREADABLE = "unreadable"
@@ -70,7 +74,8 @@ class Result(StrEnum):
 
 #: Results after which nothing is tried again.
 HOPELESS: Final = frozenset({
-    Result.GONE, Result.DISABLED, Result.HOST_NOT_REGISTERED, Result.NO_SECRET, Result.UNREADABLE, Result.TOO_LATE,
+    Result.GONE, Result.DISABLED, Result.HOST_NOT_REGISTERED, Result.PORT_REFUSED, Result.NO_SECRET, Result.UNREADABLE,
+    Result.TOO_LATE,
 })
 
 _THROTTLING: Final = frozenset({429, 502, 503, 504})
@@ -85,11 +90,13 @@ class Attempt:
         result: what it came to.
         word: the same for people, such as ``http_500``: a word of ours, never of the receiver's.
         retry_after_s: how long the receiver wants to be left alone.
+        flooded: far more came back than an answer needs.
     """
 
     result: Result
     word: str = ""
     retry_after_s: float = 0.0
+    flooded: bool = False
 
     @property
     def told(self) -> str:
@@ -178,6 +185,12 @@ def public_key(secret: str) -> str:
     """Return ``whpk_…``, which receivers check the signatures of a ``whsk_…`` with."""
     key = Ed25519PrivateKey.from_private_bytes(secret_bytes(secret)).public_key()
     return PUBLIC_KEY + b64encode(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
+
+
+def allows_port(url: str) -> bool:
+    """Whether a URL, known to be one, names a port for webhooks: below 1024 but for HTTPS live other services."""
+    port = urlsplit(url).port
+    return port is None or port == 443 or port >= 1024
 
 
 def endpoint_of(url: str) -> str:

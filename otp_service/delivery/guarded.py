@@ -13,12 +13,15 @@ import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from otp_service.core.client import LOOPBACK_HOSTS
@@ -27,6 +30,9 @@ from otp_service.delivery.exchange import why_not_connected
 
 #: Bytes of an answer that are looked at; who sends more loses the connection.
 ANSWER_MAX: Final = 4096
+#: Bytes that may come over the connection for one answer, whatever they are: its head, "100 Continue" before it, the
+#: wrapping of chunks.  Reading them is our time, and a receiver can make more of them than we can read.
+_RAW_MAX: Final = 32 * 1024
 #: Seconds for an answer's body: its status has said everything.
 _BODY_S: Final = 1.0
 #: Shorter than what servers keep an idle connection open for, so that a delivery seldom meets one that closes.
@@ -39,11 +45,20 @@ Address = IPv4Address | IPv6Address
 _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 #: What the ipaddress module of some Python versions takes for public: relays into the IPv4 world (6to4, Teredo and its
-#: neighbours), documentation, benchmarks.
+#: neighbours; AMT for multicast), documentation, benchmarks, name servers that answer for private addresses (AS112).
 _NOT_PUBLIC: Final = tuple(map(ip_network, (
-    "100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "2001::/23", "2001:db8::/32", "2002::/16",
-    "3fff::/20",
+    "100.64.0.0/10", "192.0.0.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.175.48.0/24",
+    "198.18.0.0/15", "2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20",
+    # Public to look at, but the platform's own services wherever a machine runs at Azure.
+    "168.63.129.16/32",
 )))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(HttpResponse):
+    """What came back, and whether far more came than an answer needs; ``body`` is 4 KiB at most."""
+
+    flooded: bool = False
 
 
 class AddressRefused(OSError):
@@ -73,6 +88,53 @@ def is_public(address: Address) -> bool:
 def is_loopback(address: Address) -> bool:
     """Whether an address is this machine."""
     return address.is_loopback
+
+
+class _TooMuch(aiohttp.ClientError):
+    """More came than an answer needs."""
+
+
+class _Bounded(ResponseHandler):
+    """
+    One connection, which reads so much for each answer and then hangs up.
+
+    The parser takes whatever comes before an answer's head, in one go and for ever: time and bytes of the body, which
+    are all that aiohttp bounds, do not count that.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.flooded = False
+        self._left = _RAW_MAX
+
+    def set_response_params(self, **params: Any) -> None:
+        """Begin another exchange."""
+        self._left = _RAW_MAX
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        """Read what there is room for."""
+        if self.flooded:
+            return
+        super().data_received(data[:self._left])
+        self._left -= len(data)
+        if self._left >= 0:
+            return
+        self.flooded = True
+        if self.exception() is None:
+            self.set_exception(_TooMuch())
+        # Not `self.abort()`, which would leave whoever reads the body waiting.
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class _BoundedConnector(aiohttp.TCPConnector):
+    """Makes connections that are :class:`_Bounded`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # aiohttp has no other place for it; the tests of floods fail should it move.
+        self._factory = cast("partial[ResponseHandler]", partial(_Bounded, loop=self._loop))
 
 
 class GuardedConnections:
@@ -108,12 +170,13 @@ class GuardedConnections:
 
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float,
-    ) -> HttpResponse | NoAnswer:
+    ) -> Answer | NoAnswer:
         """
         Make one POST.  What the network does instead of answering is a :class:`NoAnswer`, not an exception.
 
-        Its ``code`` may also be ``address_refused`` or ``url_refused``.  Of the answer at most 4 KiB are read, and its
-        body is waited for no longer than a second: the status is what counts.
+        Its ``code`` may also be ``address_refused``, ``url_refused``, or ``too_much`` where more than 32 KiB came
+        before a status.  Of the answer at most 4 KiB are read, and its body is waited for no longer than a second: the
+        status is what counts.
         """
         try:
             target = URL(url, encoded=True)
@@ -123,17 +186,21 @@ class GuardedConnections:
                 allow_redirects=False,
             ) as answer:
                 told = {name.lower(): value for name, value in answer.headers.items()}
+                # There is none any more where all has come.
+                protocol = answer.connection and answer.connection.protocol
                 read = await _read(answer.content)
-                if not answer.content.at_eof():
+                whole = answer.content.at_eof()
+                if not whole:
                     answer.close()
-                return HttpResponse(answer.status, told, read, whole=answer.content.at_eof())
+                flooded = isinstance(protocol, _Bounded) and protocol.flooded
+                return Answer(answer.status, told, read, whole=whole, flooded=flooded)
         except aiohttp.ClientConnectorError as error:
             refused = isinstance(error.os_error, AddressRefused)
             return NoAnswer("address_refused" if refused else why_not_connected(error))
         except aiohttp.ConnectionTimeoutError as error:
             return NoAnswer(why_not_connected(error))
-        except TimeoutError:
-            return NoAnswer("timeout", maybe_taken=True)
+        except (_TooMuch, TimeoutError) as error:
+            return NoAnswer("too_much" if isinstance(error, _TooMuch) else "timeout", maybe_taken=True)
         except ValueError:
             # InvalidURL, or a name that cannot be one, such as a number that some would read as an address.
             return NoAnswer("url_refused")
@@ -143,7 +210,7 @@ class GuardedConnections:
 
 
 def _session(allowed: Callable[[Address], bool], resolver: AbstractResolver) -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(
+    connector = _BoundedConnector(
         limit=0, resolver=resolver, socket_factory=_guard(allowed), keepalive_timeout=_KEEP_ALIVE_S,
     )
     return aiohttp.ClientSession(

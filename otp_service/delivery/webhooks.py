@@ -3,6 +3,7 @@ The webhook worker: tells each client what became of its verifications, at least
 
 Every client (its test keys count as another one) has queues and hands of its own.  A receiver that hangs costs its
 client those hands and nobody else anything; after a few failures in a row it is left with one, until it answers again.
+Where hands become scarce, those who are being told share them evenly: many who answer slowly crowd out nobody.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from otp_service.core.webhooks import (
     RETRY_AFTER_MOST_S,
     Attempt,
     Result,
+    allows_port,
     endpoint_of,
     next_attempt_s,
     read_answer,
@@ -43,6 +45,8 @@ TIMEOUT_S: Final = 15.0
 #: Deliveries of one tenant in hand at the same time, in one worker; and of all of them, beyond the first of each.
 HANDS: Final = 16
 _ALL_HANDS: Final = 256
+#: Of all hands, how many are taken when they become scarce.
+_SCARCE: Final = 0.75
 #: Failures in a row after which a tenant has one hand left.
 _PATIENCE: Final = 5
 
@@ -58,6 +62,11 @@ _STOP_S: Final = 3.0
 #: Results that say how a receiver does; 410 is an answer like any other.
 _ASKED: Final = frozenset(Result) - HOPELESS
 
+#: Results that :class:`NoAnswer` has words for; all others are one.
+_SILENT: Final = {
+    "address_refused": Result.ADDRESS_REFUSED, "timeout": Result.TIMEOUT, "too_much": Result.TOO_MUCH,
+}
+
 _log = get_logger()
 
 
@@ -69,21 +78,21 @@ class Hands:
     busy: int = 0
     failures: int = 0
 
-    def heed(self, result: Result) -> None:
-        """Learn from an attempt that asked a receiver."""
-        if result is Result.DELIVERED:
+    def heed(self, attempt: Attempt) -> None:
+        """Learn from an attempt that asked a receiver; who floods us fails, whatever it says."""
+        if attempt.result is Result.DELIVERED and not attempt.flooded:
             self.failures = 0
             self.most = min(HANDS, self.most + 1)
             return
         self.failures += 1
-        if result is Result.THROTTLED:
+        if attempt.result is Result.THROTTLED:
             self.most = max(1, self.most // 2)
         if self.failures >= _PATIENCE:
             self.most = 1
 
-    def free(self, *, spare: bool) -> bool:
+    def free(self, share: int) -> bool:
         """Whether one more may begin; the first is nobody else's to take."""
-        return self.busy < self.most and (spare or not self.busy)
+        return not self.busy or self.busy < min(self.most, share)
 
 
 class WebhookSender:
@@ -107,14 +116,16 @@ class WebhookSender:
         """
         if not client.allows_host(url, client.webhook_hosts):
             return Attempt(Result.HOST_NOT_REGISTERED)
+        if not allows_port(url):
+            return Attempt(Result.PORT_REFUSED)
         if not client.webhook_secrets:
             return Attempt(Result.NO_SECRET)
         headers = signed_headers(client.webhook_secrets, message_id, now_ms // 1000, body)
         answer = await self._connections.post(url, headers, body, timeout_s=timeout_s)
         if isinstance(answer, NoAnswer):
-            known = {"address_refused": Result.ADDRESS_REFUSED, "timeout": Result.TIMEOUT}
-            return Attempt(known.get(answer.code, Result.NO_ANSWER), answer.code)
-        return read_answer(answer.status, retry_after_s(answer.headers, now_ms / 1000, RETRY_AFTER_MOST_S))
+            return Attempt(_SILENT.get(answer.code, Result.NO_ANSWER), answer.code)
+        attempt = read_answer(answer.status, retry_after_s(answer.headers, now_ms / 1000, RETRY_AFTER_MOST_S))
+        return replace(attempt, flooded=answer.flooded)
 
 
 @dataclass(slots=True)
@@ -198,8 +209,12 @@ class WebhookWorker:
 
     def _room(self) -> dict[str, int]:
         """Return who may begin one more."""
-        spare = len(self._in_hand) < _ALL_HANDS
-        return {name: 1 for name, tenant in self._tenants.items() if tenant.hands.free(spare=spare)}
+        share, in_hand = HANDS, len(self._in_hand)
+        if in_hand >= _ALL_HANDS:
+            share = 1
+        elif in_hand >= _ALL_HANDS * _SCARCE:
+            share = _ALL_HANDS // sum(tenant.hands.busy > 0 for tenant in self._tenants.values())
+        return {name: 1 for name, tenant in self._tenants.items() if tenant.hands.free(share)}
 
     async def _take(self, shard: int, room: dict[str, int]) -> int:
         late, hooks = await self._store.due(shard, self._lease_ms, room)
@@ -224,7 +239,7 @@ class WebhookWorker:
         try:
             attempt = await self._attempt(tenant.client, hook)
             if attempt.result in _ASKED:
-                tenant.hands.heed(attempt.result)
+                tenant.hands.heed(attempt)
             self._metrics.webhook(attempt.result)
             if attempt.result is Result.DELIVERED:
                 await self._store.delivered(hook)

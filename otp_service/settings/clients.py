@@ -21,9 +21,10 @@ from pydantic import (
 
 from otp_service.core.client import ApiKey, Client, ProofMode, Scope
 from otp_service.core.errors import ConfigurationError
-from otp_service.core.webhook_secrets import checked_secrets
+from otp_service.core.webhook_secrets import checked_secrets, secret_bytes
 from otp_service.settings.base import (
     DEMO_DIGEST,
+    DEMO_WEBHOOK_SECRET,
     Listed,
     Section,
     checked_host,
@@ -127,7 +128,7 @@ class ClientSection(Section):
     @field_validator("webhook_secrets")
     @classmethod
     def _signing(cls, secrets: tuple[str, ...]) -> tuple[str, ...]:
-        return checked_secrets(secrets)
+        return _nobody_elses_secrets(secrets)
 
     @model_validator(mode="after")
     def _deliverable(self) -> Self:
@@ -154,7 +155,7 @@ class ClientSection(Section):
         if not found:
             raise ValueError("webhook_secrets_file: it holds no secret; `otp-service webhooks secret` makes one")
         try:
-            return checked_secrets((*self.webhook_secrets, *found))
+            return _nobody_elses_secrets((*self.webhook_secrets, *found))
         except ValueError as error:
             raise ValueError(f"webhook_secrets_file: {error}") from None
 
@@ -175,6 +176,14 @@ class ClientSection(Section):
             webhook_hosts=self.webhook_hosts, webhook_secrets=self._all_secrets, webhook_url=self.webhook_url,
             proof=self.proof, keys=tuple(key.key() for key in self.keys),
         )
+
+
+def _nobody_elses_secrets(secrets: tuple[str, ...]) -> tuple[str, ...]:
+    """Accept secrets that can sign, and that not everybody knows.  By their bytes: base64 has several spellings."""
+    found = checked_secrets(secrets)
+    if secret_bytes(DEMO_WEBHOOK_SECRET) in map(secret_bytes, found):
+        raise ValueError("this is the webhook secret of the demo, which everybody knows")
+    return found
 
 
 def _client_name(name: str) -> str:

@@ -26,7 +26,7 @@ from otp_service.storage.calls import (
     cap_args,
     rate_args,
 )
-from otp_service.storage.client import StoreClient
+from otp_service.storage.client import StoreClient, translated
 from otp_service.storage.records import to_record
 
 _SCHEMA = "1"
@@ -70,7 +70,8 @@ class Store:
     async def kind(self) -> str:
         """Return whose store it is, ``demo`` or ``live``; empty while no process has served from it."""
         with translated():
-            return (await self.client.redis.hget(keys.META, "kind") or b"").decode()
+            found: Any = await self.client.redis.hget(keys.META, "kind")
+        return found.decode() if found else ""
 
     # -- a client's calls --------------------------------------------------------------------------------------
 

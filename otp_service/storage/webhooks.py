@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,27 @@ class DueWebhook:
     failed: int
     lease: int
     now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingWebhook:
+    """
+    A webhook that is still to be told.
+
+    Attributes:
+        verification_id, status: what is to be told.
+        due_ms, due_in_ms: when it is tried next, by the store's clock and from now; negative when that is overdue.
+            Of one that is being told now, the end of its lease.
+        attempts: how many have failed.
+        word: what the last of them came to, or "" before it.
+    """
+
+    verification_id: str
+    status: Status
+    due_ms: int
+    due_in_ms: int
+    attempts: int
+    word: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,21 +149,38 @@ class WebhookStore:
                 backlog.dead += dead
         return found
 
-    async def dead(self, tenant: str, most: int) -> list[DeadWebhook]:
-        """Return a tenant's webhooks that were given up, the newest first."""
-        shards = await asyncio.gather(*(
-            self._run("dead_hooks", (keys.dead_hooks(shard, tenant),), (self.now_ms, most)) for shard in range(SHARDS)
-        ))
+    async def waiting(self, tenant: str, most: int) -> list[WaitingWebhook]:
+        """Return so many of a tenant's webhooks that wait, the next first; see ``scripts/waiting_hooks.lua``."""
         found = [
-            DeadWebhook(
-                verification_id.decode(), STATUS_CODES[status.decode()], int(float(died_ms)), int(attempts),
-                word.decode(),
-            )
-            for _, *flat in shards
-            for verification_id, status, died_ms, attempts, word
-            in zip(*(flat[part::5] for part in range(5)), strict=True)
+            WaitingWebhook(verification_id, status, due_ms, due_ms - now_ms, attempts, word)
+            for now_ms, verification_id, status, due_ms, attempts, word
+            in await self._shown("waiting_hooks", keys.hook, tenant, most)
+        ]
+        return sorted(found, key=lambda one: one.due_ms)[:most]
+
+    async def dead(self, tenant: str, most: int) -> list[DeadWebhook]:
+        """Return so many of a tenant's webhooks that were given up, the newest first."""
+        found = [
+            DeadWebhook(verification_id, status, died_ms, attempts, word)
+            for _, verification_id, status, died_ms, attempts, word
+            in await self._shown("dead_hooks", keys.dead_hooks, tenant, most)
         ]
         return sorted(found, key=lambda one: -one.died_ms)[:most]
+
+    async def _shown(
+        self, script: str, key: Callable[[int, str], str], tenant: str, most: int,
+    ) -> list[tuple[int, str, Status, int, int, str]]:
+        """Return what a script shows of each shard: now, id, status, a time, attempts, word."""
+        shards = await asyncio.gather(*(
+            self._run(script, (key(shard, tenant),), (self.now_ms, most)) for shard in range(SHARDS)
+        ))
+        return [
+            (now_ms, verification_id.decode(), STATUS_CODES[status.decode()], int(float(at_ms)), int(attempts),
+             word.decode())
+            for now_ms, *flat in shards
+            for verification_id, status, at_ms, attempts, word
+            in zip(*(flat[part::5] for part in range(5)), strict=True)
+        ]
 
     async def replay(self, tenant: str, shard: int, verification_ids: Sequence[str]) -> int:
         """Queue webhooks of one shard again that were given up; tells how many."""

@@ -22,6 +22,7 @@ async def test_right_code(stage: Stage, page: Page, watch: Watch) -> None:
     ready = await portal.hears("otp-ready")
     await looked_at(page, "element-code")
     await accessible(page)
+    await expect(page.get_by_text("đến số 0•••••0001.")).to_be_visible()
     code = await stage.code(started)
     await portal.guess(code)
 
@@ -59,15 +60,51 @@ async def sent(portal: PortalPage) -> str:
     return " ".join(await portal.page.locator("#sent, #left").all_inner_texts())
 
 
-async def test_malformed_code(stage: Stage, page: Page) -> None:
-    """What is no code costs no attempt, and is told in the sentence of the API."""
+@pytest.mark.parametrize("typed", ["12a", "12345", "1234567"])
+async def test_malformed_code(stage: Stage, page: Page, typed: str) -> None:
+    """What is no code, or one of another length, costs no attempt; the API's sentence says so, at the field."""
     started = await stage.start()
     portal = await PortalPage.open(page, stage, started)
-    await portal.guess("12a")
+    await portal.guess(typed)
 
-    assert "invalid_request" == (await portal.hears("otp-refused"))["code"]
-    await expect(page.get_by_role("alert")).to_contain_text("Lần này không bị tính là nhập sai.")
+    refusal = {"code": "invalid_request", "retry_after": None, "attempts_left": None}
+    assert refusal == await portal.hears("otp-refused")
+    said = "Hãy nhập đúng các chữ số của mã trong tin nhắn. Lần này không bị tính là nhập sai."
+    await expect(page.get_by_role("alert")).to_have_text(said)
+    await expect(portal.code).to_have_attribute("aria-invalid", "true")
+    await expect(portal.code).to_be_focused()
+    await expect(page.locator("#left")).to_contain_text(text("page.attempts_left", attempts_left=5))
     assert 5 == (await stage.read(started))["attempts_left"]
+
+
+async def test_waiting(stage: Stage, narrow_page: Page) -> None:
+    """Who waits for the SMS reads where it went, what to look at, and whom to call: as on the hosted page."""
+    started = await stage.start()
+    portal = await PortalPage.open(narrow_page, stage, started, hotline=HOTLINE)
+    await portal.hears("otp-ready")
+    shown = await portal.box.inner_text()
+    mark = text("page.sms_mark", send_number=1)
+    expected = [
+        f'{text("page.code_sent", code_length=6, phone="0•••••0001")} {text("page.code_which", sms_mark=mark)}',
+        text("page.resend_heading"), text("page.resend"), text("page.resend_advice"),
+        text("page.hotline", hotline=HOTLINE),
+    ]
+
+    assert expected == [line for line in shown.splitlines() if line in expected]
+    help_link = narrow_page.get_by_role("link", name=HOTLINE)
+    await expect(help_link).to_have_attribute("href", "tel:19000000")
+    await looked_at(narrow_page, "element-waiting-320")
+    await accessible(narrow_page)
+
+
+async def test_no_hotline(stage: Stage, page: Page) -> None:
+    """A portal that names no number has nothing about one on its page."""
+    portal = await PortalPage.open(page, stage, await stage.start())
+    await portal.hears("otp-ready")
+    await expect(portal.code).to_be_visible()
+
+    assert "Gọi" not in await portal.box.inner_text()
+    await expect(page.get_by_role("link")).to_have_count(0)
 
 
 async def test_resend(stage: Stage, page: Page) -> None:
@@ -110,6 +147,8 @@ async def test_code_expires(stage: Stage, page: Page) -> None:
     await stage.advance(181)
     await page.clock.run_for(181_000)
     await expect(page.locator("#left")).to_contain_text(text("page.element_code_over"))
+    assert text("page.resend_heading") not in await portal.box.inner_text()
+    assert text("page.resend_advice") not in await portal.box.inner_text()
     await portal.guess(await stage.code(started))
 
     assert "code_expired" == (await portal.hears("otp-refused"))["code"]
@@ -140,6 +179,8 @@ async def test_refused_sms(stage: Stage, page: Page) -> None:
     started = await stage.start()
     portal = await PortalPage.open(page, stage, started)
     await expect(page.get_by_role("status")).to_have_text(text("page.delivery_failed"))
+    failed = text("page.code_failed", phone="0•••••0001", sms_mark=text("page.sms_mark", send_number=1))
+    await expect(page.locator("#sent")).to_have_text(failed)
     await looked_at(page, "element-sms-failed")
     await portal.resend.click()
     await portal.hears("otp-resent")
@@ -196,9 +237,9 @@ async def test_wrong_sim(stage: Stage, narrow_page: Page, outcome: OwnershipOutc
     await expect(portal.heading).to_have_text(text("page.rejected_heading"))
     steps = await narrow_page.get_by_role("listitem").all_inner_texts()
     assert [
-        *(text(f"page.{step}") for step in ("step_tttb", "step_vneid", "step_carrier", "step_again")),
-        text("page.hotline", hotline=HOTLINE),
+        text(f"page.{step}") for step in ("step_tttb", "step_vneid", "step_carrier", "step_again")
     ] == steps
+    await expect(narrow_page.get_by_role("link", name=HOTLINE)).to_have_text(text("page.hotline", hotline=HOTLINE))
     await expect(narrow_page.get_by_role("link", name="Làm lại từ đầu")).to_be_visible()
     await looked_at(narrow_page, "element-rejected-320")
     await accessible(narrow_page)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from pathlib import Path
-from typing import Any
 
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Page, expect
 from support.chromium import Watch, looked_at
 from support.element import PortalPage, text
-from support.engine import OWNER, PHONE
 from support.stage import Stage
 
 
@@ -97,33 +93,3 @@ async def test_webotp(stage: Stage, page: Page) -> None:
     arrived.set_result(await stage.code(started))
 
     await portal.hears("otp-verified")
-
-
-async def test_the_documents_example(stage: Stage, page: Page) -> None:
-    """The page and the script of the document work as they stand, with a back end that starts verifications."""
-    guide = (Path(__file__).parents[2] / "docs" / "drop-in-element.md").read_text("utf-8")
-    html, js = (re.search(rf"^```{kind}\n(.*?)^```", guide, re.MULTILINE | re.DOTALL) for kind in ("html", "js"))
-    assert html is not None
-    assert js is not None
-    started: list[dict[str, Any]] = []
-
-    async def back_end(route: Route) -> None:
-        form = route.request.post_data_json
-        started.append(await stage.start(form["phone_number"], id_number=form["id_number"]))
-        shown = {name: started[-1][name] for name in ("id", "client_token")}
-        await route.fulfill(json=shown)
-
-    await page.route("**/registration/start", back_end)
-    await page.route("**/registration.js", lambda route: route.fulfill(body=js[1], content_type="text/javascript"))
-    await page.route("**/registration/password", lambda route: route.fulfill(body="<title>Mật khẩu</title>"))
-    written = html[1].replace("https://otp.example.vn", stage.base)
-    await page.goto(stage.portal.page(f"<body>{written}</body>"))
-    await page.get_by_label("Số điện thoại").fill(PHONE)
-    await page.get_by_label("Số CCCD").fill(OWNER)
-    await page.get_by_role("button", name="Tiếp tục").click()
-    code = page.get_by_role("textbox", name="Mã OTP")
-    await code.wait_for()
-    await code.fill(await stage.code(started[0]))
-    await page.get_by_role("button", name="Xác nhận").click()
-
-    await page.wait_for_url("**/registration/password")

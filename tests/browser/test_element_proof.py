@@ -67,7 +67,8 @@ async def test_stopped(stage: Stage, page: Page) -> None:
         """async (asked) => {
           const stop = new AbortController();
           const solving = OtpVerification.solve(asked, {signal: stop.signal, onprogress: () => stop.abort()});
-          return solving.catch((error) => error.name);
+          const never = new Promise((resolve) => setTimeout(resolve, 20000, "it goes on"));
+          return Promise.race([solving.catch((error) => error.name), never]);
         }""", challenge(key_prefix="00" * 8),
     )
 
@@ -80,6 +81,9 @@ async def test_unknown_kind(stage: Stage, page: Page) -> None:
     portal = await PortalPage.open(page, stage, challenge=json.dumps(asked))
 
     assert {"code": "proof"} == await portal.hears("otp-error")
+    solve = "asked => OtpVerification.solve(asked).catch((one) => [one.name, one.message])"
+    refused = await page.evaluate(solve, asked)
+    assert ["TypeError", "otp-verification: a challenge of a kind that this script cannot solve"] == refused
 
 
 async def test_start_with_a_proof(valkey_url: str, page: Page) -> None:

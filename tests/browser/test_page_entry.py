@@ -119,7 +119,7 @@ async def test_page_in_a_frame(stage: Stage, page: Page, watch: Watch) -> None:
 async def test_forged_words_in_the_address(stage: Stage, page: Page) -> None:
     """Nobody writes a message of their own onto the page by a link."""
     started = await begin(stage, page)
-    for query in ("said=Goi+0900000009", "said=guess_too_soon&until=99999999999", "said=<b>x</b>", "lang=xx"):
+    for query in ("said=Goi+0900000009", "said=locked", "said=<b>x</b>", "lang=xx"):
         await page.goto(f"{started['page_url']}?{query}")
         await expect(page.locator("#notice")).to_have_count(0)
         await expect(page.get_by_role("heading", level=1)).to_have_text("Nhập mã OTP")

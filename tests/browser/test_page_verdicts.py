@@ -19,8 +19,8 @@ from otp_service.core.ports import DeliveryState
 async def test_right_code(stage: Stage, page: Page) -> None:
     """The right code leads back to the portal, which is told the id and reads the verdict with its key."""
     started = await begin(stage, page)
-    await expect(page.get_by_text("Xác thực số điện thoại cho Cổng dịch vụ công tỉnh")).to_be_visible()
-    await expect(page.get_by_text("+84•••••0001")).to_be_visible()
+    await expect(page.get_by_role("banner")).to_contain_text("đăng ký tài khoản tại Cổng dịch vụ công tỉnh")
+    await expect(page.get_by_text("0•••••0001")).to_be_visible()
     await expect(page.get_by_text("tin nhắn có ghi “lan 1”")).to_be_visible()
     await expect(page.get_by_text("Còn 5 lần nhập.")).to_be_visible()
     await expect(code_field(page)).to_be_focused()
@@ -192,10 +192,15 @@ async def test_delivery_is_followed(stage: Stage, page: Page) -> None:
 
 
 async def test_sms_that_fails(stage: Stage, page: Page) -> None:
-    """A refused SMS is told, another may be asked for at once, and it costs none of those left."""
+    """An open page tells of a refused SMS once, at the top; another may be asked for at once, and costs none left."""
+    stage.engine.postbox.gate = asyncio.Event()
     stage.engine.postbox.answer = REFUSE
     started = await begin(stage, page)
-    await expect(page.locator("#delivery")).to_contain_text("không gửi được")
+    await expect(page.locator("#delivery")).to_have_text("Đang gửi tin nhắn.")
+    stage.engine.postbox.gate.set()
+    await expect(notice(page)).to_have_text("Tin nhắn này không gửi được. Hãy bấm “Gửi lại OTP”.")
+    await expect(page.get_by_text("không gửi được")).to_have_count(1)
+    await expect(page.locator("#sent")).to_contain_text("Nếu số 0•••••0001 vẫn nhận được tin nhắn có ghi “lan 1”")
     await expect(page.locator("#wait")).to_have_text("Bây giờ có thể gửi lại.")
     await accessible(page)
     await looked_at(page, "page-sms-failed")
@@ -211,7 +216,7 @@ async def test_undeliverable(stage: Stage, page: Page) -> None:
     """When no SMS could be sent to the end the page says so, and what to look at."""
     stage.engine.postbox.answer = REFUSE
     started = await begin(stage, page, purpose="no_resend")
-    await expect(page.locator("#delivery")).to_contain_text("Tin nhắn này không gửi được.")
+    await expect(notice(page)).to_contain_text("Tin nhắn này không gửi được.")
     await stage.advance(901)
     await page.reload()
     await expect(page.get_by_role("heading", level=1)).to_have_text("Không gửi được tin nhắn")

@@ -243,7 +243,7 @@ async def test_wrong_number_typed(demo: Demo, citizen: Citizen) -> None:
     await citizen.pick_up(C, demo.base)
     await citizen.begin_registration(Person(B.phone_number, C.id_number, C.full_name, C.birth_date))
     await citizen.sees("Nhập mã OTP")
-    await citizen.page.get_by_role("link", name="Quay lại để sửa").click()
+    await citizen.page.get_by_role("link", name="Quay lại").click()
     await citizen.sees("Chưa nhập mã xác thực")
     await citizen.shows("pending")
     await citizen.page.get_by_role("link", name="Sửa thông tin").click()

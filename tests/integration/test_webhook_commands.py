@@ -12,12 +12,13 @@ from support.http import Api
 from support.processes import Installation, eventually
 from support.sms_gateway import ScriptedGateway
 
+from otp_service.cli.webhooks import ADVICE
 from otp_service.core.webhook_secrets import new_secret
 
 pytestmark = pytest.mark.slow
 
 #: Registered, https, and on this machine, where no webhook goes.
-INSIDE = "https://localhost:9/otp?secret=in-the-query"
+INSIDE = "https://localhost:9443/otp?secret=in-the-query"
 
 
 async def test_operating_webhooks(tmp_path: Path) -> None:
@@ -41,6 +42,8 @@ async def test_operating_webhooks(tmp_path: Path) -> None:
             listed = await site.command("webhooks", "list", "portal")
             assert re.search(r"portal +│ 3 +│ +(-|\d+ s) +│ 0 ", listed.stdout)
             assert re.search(r"portal, test keys +│ 0 ", listed.stdout)
+            for one in ids:
+                assert re.search(rf"{one} +│ cancelled │ \S+Z │ now +│ 0 +│ - ", listed.stdout)
             worker = await site.worker(CLIENTS__PORTAL__WEBHOOK_HOSTS="elsewhere.example.vn")
             await eventually(lambda: len(worker.events("webhook given up")) == 3, "all given up")
             await worker.stop()
@@ -52,14 +55,19 @@ async def test_operating_webhooks(tmp_path: Path) -> None:
 
             again = await site.command("webhooks", "replay", "portal", ids[0])
             assert (0, "1 queued again.\n") == (again.returncode, again.stdout)
-            twice = await site.command("webhooks", "replay", "portal", ids[0], "no-such-id")
-            assert (2, "0 queued again.\n") == (twice.returncode, twice.stdout)
+            twice = await site.command("webhooks", "replay", "portal", ids[0], ids[1], "no-such-id")
+            assert (2, "1 queued again.\n") == (twice.returncode, twice.stdout)
+            assert f"not among those given up: {ids[0]}, no-such-id;" in twice.stderr
             everything = await site.command("webhooks", "replay", "portal", "--all")
-            assert (0, "2 queued again.\n") == (everything.returncode, everything.stdout)
+            assert (0, "1 queued again.\n") == (everything.returncode, everything.stdout)
             worker = await site.worker()
             await eventually(lambda: len(worker.events("webhook not delivered")) == 3, "all tried")
             assert {"address_refused"} == {event["result"] for event in worker.events("webhook not delivered")}
             await worker.stop()
+            waiting = await site.command("webhooks", "list", "portal", "--most", "2")
+            row = r"│ cancelled │ \S+Z │ (?:now|in \d+ (?:s|min)) +│ [1-9] +│ address_refused"
+            assert (0, 2) == (waiting.returncode, len(re.findall(row, waiting.stdout)))
+            assert "portal: waiting, 2 of 3, the next first; --most shows more" in waiting.stdout
             misused = await asyncio.gather(*(
                 site.command("webhooks", *words)
                 for words in (["replay", "portal"], ["replay", "portal", "x", "--all"], ["enable", "nobody"])
@@ -78,9 +86,9 @@ async def test_trying_a_receiver(tmp_path: Path) -> None:
         for url, said in ((INSIDE, "address_refused"), ("https://other.example.vn/", "host_not_registered"),
                           ("http://localhost:9/", "host_not_registered")):
             tried = await site.command("webhooks", "try", "portal", url)
-            assert (1, f"{said}: {said}\n") == (tried.returncode, tried.stdout)
+            assert (1, f"{said}\n  {ADVICE[said]}\n") == (tried.returncode, tried.stdout)
         tried = await site.command("webhooks", "try", "other", INSIDE)
-        assert (1, "host_not_registered: host_not_registered\n") == (tried.returncode, tried.stdout)
+        assert (1, "host_not_registered") == (tried.returncode, tried.stdout.splitlines()[0])
         for words in (["nobody", INSIDE], ["portal", "-"]):
             assert 2 == (await site.command("webhooks", "try", *words)).returncode
 

@@ -135,6 +135,29 @@ async def test_only_the_essential_is_told(engine: Engine, receiver: Receiver) ->
     assert "rejected" == taken.told["data"]["status"]
 
 
+async def test_what_waits_is_shown_with_its_last_word(engine: Engine, receiver: Receiver) -> None:
+    """Each that waits: attempts so far, what the last came to, and when the next is due; the next first, so many."""
+    caller = portal()
+    receiver.answer = (503, {})
+    done = [await ended(engine, caller, receiver.url, phone=f"+8490000000{at}") for at in range(3)]
+    store = store_of(engine)
+    assert [(0, 0, "")] * 3 == [(one.due_in_ms, one.attempts, one.word) for one in await store.waiting("portal", 9)]
+    async with telling(engine, caller) as worker:
+        await step(worker)
+    engine.advance(1)
+    last = await ended(engine, caller, receiver.url, phone="+84900000004")
+    engine.advance(1)
+    first, *others = await store.waiting("portal", 9)
+    assert (last.id, "cancelled", -1000, 0) == (
+        first.verification_id, first.status, first.due_in_ms, first.attempts,
+    )
+    assert {one.id for one in done} == {one.verification_id for one in others}
+    assert {(3000, 1, "http_503")} == {(one.due_in_ms, one.attempts, one.word) for one in others}
+    assert {engine.clock.now_ms + 3000} == {one.due_ms for one in others}
+    assert [first, others[0]] == await store.waiting("portal", 2)
+    assert [] == await store.waiting("rival", 9)
+
+
 async def test_the_published_schedule(engine: Engine, receiver: Receiver) -> None:
     """A receiver that fails is asked ten times, each after its wait and never earlier; then it is given up."""
     caller = portal()
@@ -313,6 +336,39 @@ async def test_a_late_worker_changes_nothing_but_a_delivery(engine: Engine, rece
     assert [] == await store.dead("portal", 9)
 
 
+async def test_a_late_delivery_is_no_death(engine: Engine, receiver: Receiver) -> None:
+    """What one worker gave up while another was still telling it was told after all: it leaves the dead, and ages."""
+    caller = portal()
+    store = store_of(engine)
+    done = await ended(engine, caller, receiver.url)
+    shard = engine.shard(done)
+    _, (first,) = await store.due(shard, 1000, {"portal": 9})
+    engine.advance(1)
+    _, (second,) = await store.due(shard, 1000, {"portal": 9})
+    assert await store.failed(second, "no_secret", None)
+    assert [done.id] == [one.verification_id for one in await store.dead("portal", 9)]
+    assert await store.delivered(first)
+    assert not await store.delivered(first)
+    assert [] == await store.dead("portal", 9)
+    assert {"portal": Backlog()} == await store.backlogs(["portal"])
+    for key in (keys.verification(shard, done.id), keys.links(shard, done.id)):
+        assert 4 * DAY - 60 < await engine.redis.ttl(key) <= 4 * DAY
+
+
+@pytest.mark.parametrize(("port", "word"), [
+    (":22", "port_refused"), (":80", "port_refused"), (":0", "port_refused"), (":1023", "port_refused"),
+    (":443", "address_refused"), ("", "address_refused"), (":8443", "address_refused"), (":1024", "address_refused"),
+])
+async def test_ports_of_other_services_are_refused(engine: Engine, port: str, word: str) -> None:
+    """Webhooks go to 443 or to a port that no system's own service listens on, and say why not elsewhere."""
+    caller = portal(webhook_hosts=frozenset({"10.0.0.1"}))
+    await ended(engine, caller, f"https://10.0.0.1{port}/otp")
+    async with telling(engine, caller) as worker:
+        await step(worker)
+    assert {word: 1} == results(engine)
+    assert (word == "port_refused") == bool(await store_of(engine).dead("portal", 9))
+
+
 async def test_what_was_given_up_is_told_when_it_is_replayed(engine: Engine, receiver: Receiver) -> None:
     """A replayed webhook has its old id, all its attempts again, and its verdict is still there to be read."""
     caller = portal()
@@ -420,6 +476,30 @@ async def test_dead_webhooks_are_bounded(engine: Engine) -> None:
     assert await engine.redis.zscore(dead, done.id)
     assert [None, None] == [await engine.redis.zscore(dead, one) for one in ("old-0", "old-1")]
     assert await engine.redis.zscore(dead, "old-2")
+
+
+async def test_who_is_cut_from_the_dead_lives_no_longer(engine: Engine, receiver: Receiver) -> None:
+    """What no longer can be replayed, as 10 000 died after it, goes four days after its end (Invariants 7 and 14)."""
+    caller = portal()
+    receiver.answer = (410, {})
+    cut = await ended(engine, caller, receiver.url)
+    shard = engine.shard(cut)
+    record, links = keys.verification(shard, cut.id), keys.links(shard, cut.id)
+    async with telling(engine, caller) as worker:
+        await step(worker)
+        assert 13 * DAY < await engine.redis.ttl(record)
+        engine.advance(DAY)
+        dead = keys.dead_hooks(shard, "portal")
+        await engine.redis.zadd(dead, {f"old-{at}": engine.clock.now_ms - 1 for at in range(9_999)})
+        for more in (1, 2):
+            for key in (record, links):
+                assert (more == 1) == (13 * DAY < await engine.redis.ttl(key))
+            engine.advance(61)
+            await ended(engine, caller, receiver.url)
+            await step(worker)
+    assert 10_000 == await engine.redis.zcard(dead)
+    for key in (record, links):
+        assert 3 * DAY - 300 < await engine.redis.ttl(key) <= 3 * DAY
 
 
 async def test_the_dead_are_forgotten_after_a_fortnight(engine: Engine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Literal
 
 import pytest
 from support.engine import Backend, Engine
@@ -80,6 +81,89 @@ async def test_many_that_hang_leave_a_hand_for_everybody(engine: Engine, monkeyp
             await eventually(lambda: len(answers.taken) == 12, "the other client's verdicts", webhooks.TIMEOUT_S / 3)
             assert set(ids) == set(answers.ids)
         assert 3 * HANDS <= hangs.most_in_hand <= 3 * HANDS + 2 * (len(stuck) + 1)
+
+
+class Turnstile(asyncio.Event):
+    """A receiver's gate that lets through as many as it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places = asyncio.Semaphore(0)
+
+    def let(self, count: int) -> None:
+        """Let so many answers go."""
+        for _ in range(count):
+            self._places.release()
+
+    async def wait(self) -> Literal[True]:
+        """Wait for a place."""
+        return await self._places.acquire()
+
+
+async def fill(worker: WebhookWorker) -> None:
+    """Begin all that there are hands for."""
+    while await worker.step():
+        pass
+
+
+async def test_who_answers_slowly_leaves_others_their_share(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients whose receivers answer late, but well, share the hands evenly with one that comes after them."""
+    monkeypatch.setattr(webhooks, "_ALL_HANDS", 3 * HANDS)
+    polite, late = [portal(f"polite-{at}") for at in range(3)], portal("late")
+    slow, other = Turnstile(), asyncio.Event()
+    async with Receiver(gate=slow).open() as waits, Receiver(gate=other).open() as answers:
+        for caller in polite:
+            await end_many(engine, caller, waits.url, 2 * HANDS)
+        async with telling(engine, *polite, late) as worker:
+            await fill(worker)
+            assert [HANDS] * 3 == [worker._tenants[caller.client.name].hands.busy for caller in polite]
+            await end_many(engine, late, answers.url, HANDS)
+            await fill(worker)
+            in_hand = 3 * HANDS + 1
+            assert in_hand == len(worker._in_hand)
+            for _ in range(HANDS):
+                slow.let(1)
+                in_hand = len(worker._in_hand) - 1
+                await eventually(lambda most=in_hand: len(worker._in_hand) <= most, "one more answer")
+                await fill(worker)
+            assert 3 * HANDS // 4 == worker._tenants["late"].hands.busy
+            assert 3 * HANDS >= len(worker._in_hand)
+            slow.let(6 * HANDS)
+            other.set()
+            await worker.finish()
+            await step(worker)
+    assert 6 * HANDS == len(set(waits.ids))
+    assert HANDS == len(set(answers.ids))
+
+
+FLOODS = [
+    b"HTTP/1.1 100 Continue\r\n\r\n" * 2000,
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1" + b";a=b" * 20_000,
+]
+
+
+@pytest.mark.parametrize(("flood", "word", "told"), [(FLOODS[0], "too_much", 0), (FLOODS[1], "delivered", 6)])
+async def test_who_floods_us_with_its_answer_is_failing(engine: Engine, flood: bytes, word: str, told: int) -> None:
+    """A receiver whose answers have no end costs its client its hands, and no neighbour anything (Invariant 14)."""
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"}}")
+            while True:
+                writer.write(flood)
+                await writer.drain()
+        except ConnectionError:
+            writer.close()
+
+    loud, quiet = portal("loud"), portal("quiet")
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server, Receiver().open() as answers, telling(engine, loud, quiet) as worker, asyncio.timeout(15):
+        await end_many(engine, loud, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", 6)
+        await end_many(engine, quiet, answers.url, 6)
+        await step(worker)
+        assert (1, HANDS) == tuple(worker._tenants[name].hands.most for name in ("loud", "quiet"))
+        assert 6 == len(answers.ids)
+    assert 6 + told == engine.count("otp_webhook_attempts_total", result="delivered")
+    assert 6 == engine.count("otp_webhook_attempts_total", result=word) - (told and 6)
 
 
 async def test_after_failures_one_hand_is_left(engine: Engine) -> None:

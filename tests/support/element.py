@@ -68,7 +68,7 @@ class PortalPage:
     @property
     def code(self) -> Locator:
         """The field of the code."""
-        return self.page.get_by_role("textbox")
+        return self.page.locator("otp-verification").get_by_role("textbox")
 
     @property
     def confirm(self) -> Locator:
@@ -81,9 +81,14 @@ class PortalPage:
         return self.page.get_by_role("button", name="Gửi lại OTP")
 
     @property
+    def box(self) -> Locator:
+        """All that the element shows."""
+        return self.page.locator("otp-verification section")
+
+    @property
     def heading(self) -> Locator:
         """What the element says first."""
-        return self.page.locator("otp-verification").get_by_role("heading")
+        return self.page.locator("otp-verification").get_by_role("heading", level=2)
 
     async def guess(self, code: str) -> None:
         """Type a code and confirm it."""

@@ -9,9 +9,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import ClientResponse
-from web_harness import CLIENTS, PUBLIC_URL, START, Web
+from web_harness import CLIENTS, PUBLIC_URL, REPORT_SECRET, START, Web
 
 from otp_service.core.client import ClientRegistry
+from otp_service.storage.calls import Taken
 
 RETURN_URL = "https://portal.example/dang-ky?buoc=2"
 PORTAL = ClientRegistry(tuple(
@@ -81,6 +82,19 @@ async def seen(browser: Browser) -> dict[str, Any]:
     """Return the verification as the portal reads it."""
     found: dict[str, Any] = await (await browser.service.call("GET", f"/v1/verifications/{browser.id}")).json()
     return found
+
+
+async def reported(browser: Browser, state: str) -> None:
+    """Let the gateway take the first SMS, and report later what became of it."""
+    service = browser.service
+    shard = service.deps.service.secrets.ring.parse_id(browser.id) or 0
+    await service.store.sent(
+        shard, browser.id, 1, b"1-1", outcome="a", maybe_sent=False, holder="worker", taken=Taken("fake"),
+    )
+    await service.call(
+        "POST", f"/v1/delivery-reports/fake/{REPORT_SECRET}", {"reference": f"{browser.id}-1", "state": state},
+        key=None,
+    )
 
 
 def notice_of(text: str) -> str | None:

@@ -371,7 +371,7 @@ def test_the_readme_quotes_the_demo() -> None:
     """What `make run` prints stands in the README word for word."""
     quoted = blocks(README, "text")[0]
     welcome = _welcome("http://127.0.0.1:8080", "http://127.0.0.1:8081", Path(".data")).strip().splitlines()
-    assert "\n".join(welcome[:8]) in quoted
+    assert "\n".join(welcome[:9]) in quoted
     assert "setting up .venv (once, about a minute)" in quoted
     assert 'echo "setting up .venv (once, about a minute)"' in (ROOT / "Makefile").read_text()
 

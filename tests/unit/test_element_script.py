@@ -95,8 +95,8 @@ async def test_browsers_are_told_the_time(service: Web) -> None:
 
 
 def test_size() -> None:
-    """Over the wire it is under 20 kB, so that it is there at once on a cheap phone's connection."""
-    assert len(gzip.compress(script.render(catalogue(), PUBLIC_URL))) < 20_000
+    """Over the wire it is under 12 kB, so that it is there at once on a cheap phone's connection."""
+    assert len(gzip.compress(script.render(catalogue(), PUBLIC_URL))) < 12_000
 
 
 def test_it_speaks_every_language() -> None:
@@ -203,6 +203,15 @@ def test_the_same_attributes_everywhere() -> None:
     assert properties == [re.sub("-([a-z])", lambda found: found[1].upper(), name) for name in attributes]
     assert set(properties) == set(setters) == set(re.findall(r"^  set ([a-zA-Z]+)\(", TYPES, re.MULTILINE))
     assert set(attributes) == set(table("Attribute"))
+
+
+def test_the_same_methods_everywhere() -> None:
+    """What a page can call on the element is in the types and in the document."""
+    called = set(re.findall(r"^  ([a-z]+)\(", CODE["element.js"], re.MULTILINE))
+
+    assert {"focus"} == called
+    assert called == set(re.findall(r"^  ([a-z]+)\(", TYPES, re.MULTILINE))
+    assert called == set(re.findall(r"`([a-z]+)\(\)`", GUIDE))
 
 
 def test_the_document_knows_how_to_dress_it() -> None:

@@ -329,7 +329,7 @@ class TestProblems:
         ("code_expired", {"resend_at": None, "sends_left": 0}, ["bắt đầu xác thực lại"]),
         ("resend_too_soon", {"retry_after": 42}, ["chờ 42 giây"]),
         ("rate_limited", {"limit": "address", "retry_after": 90}, ["thử lại sau 90 giây"]),
-        ("rate_limited", {"limit": "person", "retry_after": 86_400}, ["Thông tin này", "sau 24 giờ"]),
+        ("rate_limited", {"limit": "person", "retry_after": 86_400}, ["Vừa có tin nhắn", "này", "sau 24 giờ"]),
         ("rate_limited", {"limit": "person"}, ["chờ một lúc"]),
         ("already_final", {"verification_status": "verified"}, ["đã được xác thực xong"]),
         ("already_final", {"verification_status": "pending"}, ["không nhận thêm thao tác"]),

@@ -112,7 +112,7 @@ class TestPage:
         text = await (await (await begin(service)).get()).text()
 
         for said in (
-            '<html lang="vi">', "<h1>Nhập mã OTP</h1>", "+84•••••0001", "có ghi “lan 1”", "đến 15:03:00",
+            '<html lang="vi">', "<h1>Nhập mã OTP</h1>", "0•••••0001", "có ghi “lan 1”", "đến 15:03:00",
             "Còn 5 lần nhập.", "Đang gửi tin nhắn.", "sau 60 giây", "Còn 3 lần gửi lại.", 'href="tel:19000000"',
             "Cổng &lt;Tỉnh&gt; &amp; Huyện",
         ):

@@ -103,6 +103,7 @@ def test_asked_before_the_code() -> None:
     assert "Trước khi gửi mã" in text
     assert "Mã đúng" not in text
     assert "Mã vừa nhập" not in text
+    assert "<title>Đang hỏi nhà mạng" in text
     assert 'data-mark="checking_ownership.0.0"' in text
     assert "Cần giúp đỡ" not in text, "this client has no hotline"
 

@@ -93,13 +93,6 @@ def test_the_demo_s_webhook_secret_is_refused_elsewhere(secret: str, tmp_path: P
         assert [f"clients.portal: webhook_secrets_file: {refusal}"] == told
 
 
-def test_a_missing_file_of_webhook_secrets_is_told(tmp_path: Path) -> None:
-    """As every problem is, also for a client whose starts name their callback_url themselves."""
-    told = problems(portal(webhook_secrets_file=str(tmp_path / "none")))
-
-    assert ["clients.portal: webhook_secrets_file: cannot be read (FileNotFoundError)"] == told
-
-
 def test_whoever_looks_at_a_demo_knows_its_clients() -> None:
     """The demo's own client as it is, and the sample portal without key and secret: its process alone has them."""
     own, sample = demo_clients(load())

@@ -18,10 +18,12 @@ from support.smsc.certificates import Authority
 from support.webhooks import Receiver
 
 from otp_service.core.ports import HttpResponse, NoAnswer
-from otp_service.delivery.guarded import Address, GuardedConnections, is_public
+from otp_service.delivery import guarded
+from otp_service.delivery.guarded import Address, Answer, GuardedConnections, is_public
 
 PUBLIC = [
-    "8.8.8.8", "1.1.1.1", "100.63.255.255", "100.128.0.1", "172.15.0.1", "172.32.0.1", "192.167.1.1", "223.255.255.1",
+    "8.8.8.8", "1.1.1.1", "100.63.255.255", "100.128.0.1", "168.63.129.15", "168.63.129.17",
+    "172.15.0.1", "172.32.0.1", "192.167.1.1", "223.255.255.1",
     "2600::1", "2a00::1", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8",
 ]
 NOT_PUBLIC = [
@@ -30,13 +32,15 @@ NOT_PUBLIC = [
     "0.1.2.3", "100.64.0.1", "100.127.255.255", "240.0.0.1", "255.255.255.255", "224.0.0.1", "239.1.1.1",
     # documentation, benchmarks, protocol assignments, the 6to4 relay
     "192.0.2.1", "198.51.100.7", "203.0.113.9", "198.18.0.1", "198.19.255.255", "192.0.0.8", "192.88.99.1",
+    # name servers of nowhere (AS112), multicast relays (AMT), the host of a machine at Azure
+    "192.31.196.1", "192.175.48.1", "192.52.193.1", "168.63.129.16",
     # the same in IPv6
     "::", "::1", "fe80::1", "fe80::1%eth0", "fec0::1", "fc00::1", "fd12::1", "ff02::1", "2001:db8::1", "3fff::1",
     "100::1", "5f00::1", "4000::1",
     # IPv4 inside IPv6: mapped, compatible, NAT64 (also a local one), 6to4, Teredo, ORCHID
     "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1", "::10.0.0.1", "::8.8.8.8",
     "64:ff9b::10.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1", "2002:7f00:1::", "2002:a00:1::1", "2002:808:808::1",
-    "2001::1", "2001:0:7f00:1::", "2001:10::1", "2001:20::1",
+    "2001::1", "2001:0:7f00:1::", "2001:10::1", "2001:20::1", "2620:4f:8000::1", "::ffff:168.63.129.16",
 ]
 
 
@@ -80,11 +84,11 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield receiver
 
 
-Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def raw(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+async def raw(answer: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """Run a server that speaks no HTTP but what a test says; gives its port."""
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -260,6 +264,67 @@ async def test_what_is_no_http_is_no_answer(said: bytes) -> None:
     async with raw(answer) as port:
         found = await post(f"http://127.0.0.1:{port}/", loopback=True)
     assert NoAnswer("connection_lost", maybe_taken=True, lost=True) == found
+
+
+def endless(first: bytes, more: bytes, ended: asyncio.Event) -> Talk:
+    """Return a receiver that talks as long as anybody listens, and then sets ``ended``."""
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"{}")
+            writer.write(first)
+            while True:
+                writer.write(more)
+                await writer.drain()
+        finally:
+            ended.set()
+
+    return answer
+
+
+@pytest.mark.parametrize("more", [
+    b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" * 2000,
+])
+async def test_a_flood_before_the_answer_ends(more: bytes) -> None:
+    """A receiver that says "wait" without an end is hung up on after 32 KiB, whatever time it has (Invariant 14)."""
+    ended = asyncio.Event()
+    async with raw(endless(b"", more, ended)) as port, asyncio.timeout(10):
+        found = await post(f"http://127.0.0.1:{port}/", loopback=True, timeout_s=60)
+        await ended.wait()
+    assert NoAnswer("too_much", maybe_taken=True) == found
+
+
+@pytest.mark.parametrize(("first", "more"), [
+    (b"1", b";a=b" * 10_000), (b"", b"1;" + b"x" * 8000 + b"\r\ny\r\n"),
+])
+async def test_a_flood_in_the_answer_ends(first: bytes, more: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a body that is all wrapping 32 KiB are taken: the status counts, and the flood is told (Invariant 14)."""
+    monkeypatch.setattr(guarded, "_BODY_S", 60)
+    ended = asyncio.Event()
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    async with raw(endless(head + first, more, ended)) as port, asyncio.timeout(10):
+        found = await post(f"http://127.0.0.1:{port}/", loopback=True, timeout_s=60)
+        await ended.wait()
+    assert isinstance(found, Answer)
+    assert (200, True, False) == (found.status, found.flooded, found.whole)
+
+
+async def test_every_exchange_is_counted_by_itself() -> None:
+    """A connection that is used again is not hung up on for all that it has carried before."""
+    callers: list[asyncio.StreamWriter] = []
+    head = b"HTTP/1.1 200 OK\r\nfilling: %b\r\ncontent-length: 4000\r\n\r\n" % (b"x" * 4000)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        callers.append(writer)
+        while True:
+            await reader.readuntil(b"{}")
+            writer.write(head + b"y" * 4000)
+
+    async with raw(answer) as port, GuardedConnections(loopback=True) as connections:
+        for _ in range(20):
+            found = await connections.post(f"http://127.0.0.1:{port}/", {}, b"{}", timeout_s=5)
+            assert isinstance(found, Answer)
+            assert (200, 4000, True, False) == (found.status, len(found.body), found.whole, found.flooded)
+    assert 1 == len(callers)
 
 
 async def test_silence_ends(receiver: Receiver) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from otp_service.cli.webhooks import ADVICE
 from otp_service.core.verification import Status
 from otp_service.core.webhooks import HOPELESS, SCHEDULE_S, Result, verdict_body
 
@@ -35,3 +36,9 @@ def test_the_example_is_a_webhook() -> None:
     data = shown["data"]
     assert shown == json.loads(verdict_body(data["id"], data["reference"], Status.VERIFIED, 1_790_000_000_123))
     assert set() == {f"`{status}`" for status in Status if status.final} - set(re.findall(r"`[a-z]+`", PAGE))
+
+
+def test_every_result_of_a_try_has_advice() -> None:
+    """`webhooks try` says what to do about whatever a receiver can do wrong."""
+    never_tried = {Result.DELIVERED, Result.DISABLED, Result.UNREADABLE, Result.TOO_LATE}
+    assert set(ADVICE) == set(Result) - never_tried

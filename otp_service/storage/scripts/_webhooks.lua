@@ -12,13 +12,25 @@ local function keep_for(key, ms)
   if left >= 0 and left < ms then redis.call('PEXPIRE', key, ms) end
 end
 
+-- Lets a verification and its address live for so long at most.
+local function age(P, id, ms)
+  for _, key in ipairs({P .. 'v:' .. id, P .. 'w:' .. id}) do
+    if redis.call('PTTL', key) > ms then redis.call('PEXPIRE', key, ms) end
+  end
+end
+
 local function give_up(P, tenant, id, word, now)
   local dead = P .. 'dead:' .. tenant
   redis.call('ZREM', P .. 'hook:' .. tenant, id)
   redis.call('HSET', P .. 'v:' .. id, 'hs', word)
   redis.call('ZADD', dead, now, id)
   redis.call('ZREMRANGEBYSCORE', dead, '-inf', now - DEAD_MS)
-  redis.call('ZREMRANGEBYRANK', dead, 0, -DEAD_MAX - 1)
+  -- What is cut can no longer be told: it goes when it would have gone without its death.
+  for _, cut in ipairs(redis.call('ZRANGE', dead, 0, -DEAD_MAX - 1)) do
+    local finished = tonumber(redis.call('HGET', P .. 'v:' .. cut, 'f') or 0)
+    redis.call('ZREM', dead, cut)
+    age(P, cut, math.max(1, finished + TOMBSTONE_MS - now))
+  end
   redis.call('PEXPIRE', dead, DEAD_MS)
   keep_for(P .. 'v:' .. id, DEAD_MS)
   keep_for(P .. 'w:' .. id, DEAD_MS)

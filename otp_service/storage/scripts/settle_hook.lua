@@ -9,13 +9,17 @@
 local now, id = clock(ARGV[1]), ARGV[2]
 local P = prefix(KEYS[1])
 local v = redis.call('HMGET', KEYS[1], 'c', 'hn')
-local queue = P .. 'hook:' .. (v[1] or '')
-if not v[1] or not redis.call('ZSCORE', queue, id) then return {'late', now} end
+if not v[1] then return {'late', now} end
+local queue = P .. 'hook:' .. v[1]
 if ARGV[4] == 'd' then
-  redis.call('ZREM', queue, id)
+  -- Another worker may have given it up meanwhile.
+  local died = redis.call('ZREM', P .. 'dead:' .. v[1], id)
+  if redis.call('ZREM', queue, id) + died == 0 then return {'late', now} end
+  if died == 1 then age(P, id, TOMBSTONE_MS) end
   redis.call('HDEL', KEYS[1], 'ha', 'hs')
   return {'ok', now}
 end
+if not redis.call('ZSCORE', queue, id) then return {'late', now} end
 if v[2] ~= ARGV[3] then return {'late', now} end
 -- The lease is over: the same call made twice counts once.
 redis.call('HINCRBY', KEYS[1], 'hn', 1)

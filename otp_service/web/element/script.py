@@ -24,14 +24,15 @@ TYPES: Final = "element.d.ts"
 #: The texts that the sources say, of ``Catalogue.page``; what the API says for itself is told in its own words.
 TEXTS: Final = (
     "page.attempts_left", "page.cancelled_heading", "page.checking_before", "page.checking_heading",
-    "page.checking_wait", "page.code_heading", "page.code_label", "page.code_left", "page.code_sent", "page.code_which",
-    "page.delivery_delivered", "page.delivery_failed", "page.delivery_failed_last", "page.delivery_queued",
-    "page.delivery_sent", "page.element_code_over", "page.element_press_again", "page.element_proving", "page.entering",
-    "page.expired_heading", "page.gone_heading", "page.gone_text", "page.hotline", "page.keep_secret",
-    "page.locked_heading", "page.offline", "page.rejected_heading", "page.rejected_text", "page.resend",
-    "page.resend_in", "page.resend_now", "page.resends_left", "page.resends_none", "page.said_resent",
-    "page.said_wrong_code", "page.sending", "page.sms_mark", "page.step_again", "page.step_carrier", "page.step_tttb",
-    "page.step_vneid", "page.submit", "page.trouble_heading", "page.undeliverable_advice", "page.undeliverable_heading",
+    "page.checking_wait", "page.code_failed", "page.code_heading", "page.code_label", "page.code_left",
+    "page.code_sent", "page.code_which", "page.delivery_delivered", "page.delivery_failed", "page.delivery_failed_last",
+    "page.delivery_queued", "page.delivery_sent", "page.element_code_over", "page.element_press_again",
+    "page.element_proving", "page.entering", "page.expired_heading", "page.gone_heading", "page.gone_text",
+    "page.hotline", "page.keep_secret", "page.locked_heading", "page.offline", "page.rejected_heading",
+    "page.rejected_text", "page.resend", "page.resend_advice", "page.resend_heading", "page.resend_in",
+    "page.resend_now", "page.resends_left", "page.resends_none", "page.said_resent", "page.said_wrong_code",
+    "page.sending", "page.sms_mark", "page.step_again", "page.step_carrier", "page.step_tttb", "page.step_vneid",
+    "page.submit", "page.trouble_heading", "page.undeliverable_advice", "page.undeliverable_heading",
     "page.verified_heading", "page.what_to_do", "statuses.cancelled", "statuses.checking_ownership", "statuses.default",
     "statuses.expired", "statuses.locked", "statuses.undeliverable",
 )

@@ -15,12 +15,14 @@ from enum import StrEnum
 from typing import Final
 
 from otp_service.core.errors import InvalidRequest, Refusal
+from otp_service.core.limits import FAILURE_MEMORY_S
 from otp_service.core.verification import Delivery, Verification
 from otp_service.web.pages.situation import code_is_over, delivery_text, resend_in_s
 from otp_service.web.pages.words import Words
 
-#: The longest wait that is told; no limit is longer than its day.
-_LONGEST_S: Final = 86_400
+#: The longest wait that is told in time: the longest there is (``core/limits.py``), and a day for rounding.  A link
+#: that somebody else wrote says no more than that.
+_LONGEST_S: Final = FAILURE_MEMORY_S + 86_400
 _SECONDS: Final = re.compile(r"[0-9]{1,11}")
 
 
@@ -37,13 +39,30 @@ class Said(StrEnum):
     RATE_LIMITED = "rate_limited"
 
 
+#: Refusals of what stands in the field.
+_ABOUT_CODE: Final = frozenset({Said.WRONG_CODE, Said.CODE_MALFORMED})
+#: What a page without the field does not tell.
+_ABOUT_FIELD: Final = _ABOUT_CODE | {Said.GUESS_TOO_SOON}
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A message; ``error`` where something came to nothing, ``code`` where that is the code in the field."""
+    """
+    A message.
+
+    Attributes:
+        text: the sentence.
+        error: whether something came to nothing.
+        code: whether that is the code in the field.
+        limited: whether a limit refuses for a while, also what the cooldown alone would let pass.
+        delivery: whether it tells what became of the newest SMS, so that nothing else needs to.
+    """
 
     text: str
     error: bool = True
     code: bool = False
+    limited: bool = False
+    delivery: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +100,16 @@ def read_word(query: Mapping[str, str]) -> Word:
 
 def notice_of(word: Word, verification: Verification, words: Words) -> Notice | None:
     """Return the message, None where it is no longer true."""
-    resend_s = resend_in_s(verification)
-    if code_is_over(verification):
+    resend_s, over = resend_in_s(verification), code_is_over(verification)
+    text = None if over and word.said in _ABOUT_FIELD else _refused(word, verification, words, resend_s)
+    if text is not None:
+        return Notice(text, code=word.said in _ABOUT_CODE, limited=word.said is Said.RATE_LIMITED)
+    if over:
         again = {} if resend_s is None else {"resend_at": "later", "sends_left": verification.sends_left}
         return Notice(words.catalogue.problem(words.locale, Said.CODE_EXPIRED, again)[1])
-    if word.said is Said.RESENT:
-        return Notice(words["said_resent"], error=False)
-    text = _refused(word, verification, words, resend_s)
-    if text is not None:
-        return Notice(text, code=word.said in {Said.WRONG_CODE, Said.CODE_MALFORMED})
-    failed = verification.delivery is Delivery.FAILED
-    return Notice(delivery_text(verification, words)) if failed else None
+    if verification.delivery is Delivery.FAILED:
+        return Notice(delivery_text(verification, words), delivery=True)
+    return Notice(words["said_resent"], error=False) if word.said is Said.RESENT else None
 
 
 def _refused(word: Word, verification: Verification, words: Words, resend_s: int | None) -> str | None:
@@ -107,9 +125,15 @@ def _refused(word: Word, verification: Verification, words: Words, resend_s: int
             return catalogue.problem(locale, Said.RESEND_TOO_SOON, {"retry_after": resend_s})[1]
         case (Said.GUESS_TOO_SOON | Said.RATE_LIMITED) as said:
             wait_s = word.until_s - verification.now_ms // 1000
-            return catalogue.problem(locale, said, {"retry_after": wait_s})[1] if 0 < wait_s <= _LONGEST_S else None
+            over = word.until_s and wait_s <= 0
+            return None if over else catalogue.problem(locale, said, _told(wait_s))[1]
         case _:
             return None
+
+
+def _told(wait_s: int) -> dict[str, int]:
+    """Return what a sentence is filled with: no time where none is known or believable."""
+    return {"retry_after": wait_s} if 0 < wait_s <= _LONGEST_S else {}
 
 
 def _read(text: str) -> Said | None:

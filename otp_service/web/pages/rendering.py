@@ -19,7 +19,7 @@ from otp_service.web.exchange import answer_headers
 from otp_service.web.pages.assets import Assets
 from otp_service.web.pages.links import form_targets
 from otp_service.web.pages.notices import Word, notice_of
-from otp_service.web.pages.situation import code_is_over, resend_in_s, state_of
+from otp_service.web.pages.situation import code_is_over, resend_in_s, sms_failed, state_of
 from otp_service.web.pages.words import Words, time_of_day, words_of
 
 _NO_DIGIT: Final = re.compile(r"[^0-9+]")
@@ -78,7 +78,8 @@ class Renderer:
             call=_NO_DIGIT.sub("", client.hotline or ""), back=back, path=path, query=f"?{query}" if query else "",
             languages=self._languages(locale, path, word.query()), keys=(token_urlsafe(12), token_urlsafe(12)),
             over=kind == "over", until=time_of_day(verification.code_expires_at_ms or 0),
-            resend_wait=words.duration(resend_s) if resend_s else "",
+            resend_wait=words.duration(resend_s) if resend_s else "", failed=sms_failed(verification),
+            limited=notice is not None and notice.limited and not resend_s,
         )
         return _html(page, locale, targets=form_targets(client, back))
 

@@ -17,6 +17,11 @@ def code_is_over(verification: Verification) -> bool:
     return verification.status is Status.PENDING and code_in_s(verification) == 0
 
 
+def sms_failed(verification: Verification) -> bool:
+    """Whether a code is asked for whose SMS came to nothing, as far as is known."""
+    return verification.status is Status.PENDING and verification.delivery is Delivery.FAILED
+
+
 def code_in_s(verification: Verification) -> int:
     """Return how long the newest code stays good."""
     return _left_s(verification.code_expires_at_ms or 0, verification.now_ms)
@@ -30,7 +35,8 @@ def resend_in_s(verification: Verification) -> int | None:
 
 def mark_of(verification: Verification) -> str:
     """Return what changes when the page must be shown anew: the script compares it and knows nothing else."""
-    return f"{verification.status}.{verification.send_number}.{int(code_is_over(verification))}"
+    failed = ".failed" if sms_failed(verification) else ""
+    return f"{verification.status}.{verification.send_number}.{int(code_is_over(verification))}{failed}"
 
 
 def state_of(verification: Verification, words: Words) -> dict[str, Any]:

@@ -53,12 +53,17 @@ def words_of(catalogue: Catalogue, locale: str, verification: Verification, clie
         "attempts_left": str(verification.attempts_left),
         "code_length": str(verification.code_length),
         "hotline": client.hotline or "",
-        "phone": mask(verification.phone_number),
+        "phone": _local(mask(verification.phone_number)),
         "portal": client.display_name or client.name,
         "send_number": number,
         "sends_left": str(verification.sends_left),
         "sms_mark": catalogue.page(verification.locale)["page.sms_mark"].format(**_NOTHING | {"send_number": number}),
     })
+
+
+def _local(masked: str) -> str:
+    """Write a number as people know theirs: ``+84•••••0001`` → ``0•••••0001``."""
+    return "0" + masked.removeprefix("+84")
 
 
 def time_of_day(ms: int) -> str:

@@ -101,6 +101,9 @@ declare class OtpVerification extends HTMLElement {
   /** Solved at once; `otp-proof` brings the answer. */
   set challenge(challenge: OtpChallenge | string | null);
 
+  /** Takes the person to the field of the code, as soon as there is one; where it has ended, to what is told. */
+  focus(options?: FocusOptions): void;
+
   addEventListener<Name extends keyof OtpEventMap>(
     type: Name, listener: (this: OtpVerification, event: OtpEventMap[Name]) => unknown,
     options?: boolean | AddEventListenerOptions,

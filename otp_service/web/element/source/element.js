@@ -67,7 +67,7 @@ class OtpVerification extends HTMLElement {
   }
 
   focus(options) {
-    this.#view.input.focus(options);
+    this.#view.focus(options);
   }
 
   #reflect(name, value) {
@@ -108,7 +108,7 @@ class OtpVerification extends HTMLElement {
     this.#proving.abort();
     const { signal } = this.#proving = new AbortController();
     const tell = (key) => this.#view.show({
-      phase: "proof", alarm: "", paragraphs: [speaker(this.locale)(key)], steps: [],
+      phase: "proof", paragraphs: [speaker(this.locale)(key)], steps: [],
     });
     tell("page.element_proving");
     try {

@@ -35,11 +35,15 @@ class View {
     this.status = make("div", { part: "status", role: "status" });
     this.resend = make("button", { part: "resend", type: "button", "aria-describedby": "wait" });
     this.wait = make("p", { part: "note", id: "wait" });
-    this.again = make("div", { part: "again" }, this.resend, this.wait);
+    this.missing = make("h3", {});
+    this.advice = make("p", { part: "note" });
+    this.again = make("div", { part: "again" }, this.missing, this.resend, this.wait, this.advice);
     this.ended = make("slot", { name: "ended" });
+    this.call = make("a", { part: "help" });
+    this.help = make("p", {}, this.call);
     this.box = make(
       "section", { part: "box", "aria-labelledby": "heading" },
-      this.heading, this.alarm, this.form, this.status, this.again, this.ended,
+      this.heading, this.alarm, this.form, this.status, this.again, this.ended, this.help,
     );
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -48,6 +52,8 @@ class View {
     this.resend.addEventListener("click", () => {
       if (this.resend.getAttribute("aria-disabled") !== "true") on.resend();
     });
+    // Where the person was when the page asked for the focus and there was no field yet.
+    this.asked = null;
     dress(root);
     this.hide();
     root.append(this.box);
@@ -56,14 +62,33 @@ class View {
   hide() {
     this.box.hidden = true;
     this.phase = "";
+    this.met = false;
+  }
+
+  // The field, and as long as there is none what is told; the field that comes then is meant as well.
+  focus(options) {
+    this.asked = this.met && !this.form.hidden ? null : document.activeElement;
+    this.place().focus(options);
+  }
+
+  place() {
+    return this.form.hidden ? this.heading : this.input;
+  }
+
+  // Nobody is taken away from where they are busy, and nobody who has done nothing yet to a field.
+  free() {
+    const at = document.activeElement;
+    if (at && at === this.asked) return true;
+    const idle = !at || at === document.body || this.root.host.contains(at);
+    return idle && (this.asked || navigator.userActivation?.hasBeenActive);
   }
 
   // words: see words.js.
-  show({ phase, heading = "", alarm, paragraphs, steps, entry, ended }) {
+  show({ phase, heading = "", alarm = "", paragraphs = [], steps = [], entry, ended, help }) {
     const was = this.phase;
     this.phase = phase;
     this.box.hidden = false;
-    const within = was !== phase && this.root.activeElement;
+    const taken = was !== phase && (this.root.activeElement || (entry && !this.met && this.free()));
     put(this.heading, heading);
     put(this.alarm, alarm);
     this.write(paragraphs, steps);
@@ -71,18 +96,28 @@ class View {
     this.ended.hidden = !ended;
     if (was !== phase) this.input.value = "";
     if (entry) this.enter(entry);
+    this.point(help);
     // Who had the focus in what goes away is taken along, to the next code or to what is told.
-    if (within) (entry ? this.input : this.heading).focus();
+    if (taken) this.place().focus();
+    if (entry) [this.met, this.asked] = [true, null];
   }
 
-  enter({ busy, invalid, sent, label, submit, left, secret, resend, waiting, wait }) {
+  point(help) {
+    put(this.call, help?.text ?? "");
+    this.help.hidden = !help;
+    if (help) this.call.setAttribute("href", `tel:${help.number}`);
+  }
+
+  enter({ busy, invalid, sent, label, submit, left, secret, missing, resend, waiting, wait, advice }) {
     this.input.setAttribute("aria-invalid", `${invalid}`);
     put(this.secret, secret);
     put(this.sent, sent);
     put(this.label, label);
     put(this.submit, submit);
     put(this.left, left);
+    put(this.missing, missing);
     put(this.resend, resend);
+    put(this.advice, advice);
     allow(this.submit, !busy);
     allow(this.resend, !busy && !waiting);
     // A countdown that is read out every second would drown everything else; its end is worth a word.

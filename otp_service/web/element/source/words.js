@@ -25,12 +25,13 @@ function clock(ms) {
 // say: see speaker(); flow: see flow.js; hotline: a telephone number or null.
 function wordsOf(say, flow, hotline) {
   const { seen, gone } = flow;
-  const said = { alarm: alarmOf(say, flow), paragraphs: [], steps: [] };
+  const help = hotline && { text: say("page.hotline", { hotline }), number: hotline.replace(/[^0-9+]/g, "") };
+  const said = { alarm: alarmOf(say, flow), help };
   if (gone) return { ...said, alarm: "", ...goneOf(say) };
   if (!seen) return { ...said, phase: "entering", paragraphs: [say("page.entering")] };
   if (seen.status === "pending") return { ...said, ...entryOf(say, flow) };
   if (seen.status === "checking_ownership") return { ...said, ...checkingOf(say, seen) };
-  return { ...said, alarm: "", ...endOf(say, seen, hotline) };
+  return { ...said, alarm: "", ...endOf(say, seen) };
 }
 
 function goneOf(say) {
@@ -57,15 +58,29 @@ function entryOf(say, flow) {
     entry: {
       busy,
       invalid: INVALID.includes(alarm?.code),
-      sent: `${say("page.code_sent", { ...seen, phone: seen.phone_number })} ${say("page.code_which", { sms_mark })}`,
+      sent: sentOf(say, seen, sms_mark),
       label: say("page.code_label"),
       submit: say("page.submit"),
       left: `${good} ${say("page.attempts_left", seen)}`,
       secret: say("page.keep_secret"),
       waiting: waitMs > 0,
+      ...missingOf(say, codeMs),
       ...resendOf(say, seen, waitMs, codeMs),
     },
   };
+}
+
+function sentOf(say, seen, sms_mark) {
+  // As people know their number.
+  const phone = seen.phone_number.replace(/^\+84/, "0");
+  if (seen.delivery === "failed") return say("page.code_failed", { phone, sms_mark });
+  return `${say("page.code_sent", { ...seen, phone })} ${say("page.code_which", { sms_mark })}`;
+}
+
+// An SMS that comes now is of no use once its code is over.
+function missingOf(say, codeMs) {
+  if (codeMs <= 0) return { missing: "", advice: "" };
+  return { missing: say("page.resend_heading"), advice: say("page.resend_advice") };
 }
 
 function deliveryOf(say, { seen, resent }, sms_mark) {
@@ -90,20 +105,19 @@ function checkingOf(say, { send_number }) {
   };
 }
 
-function endOf(say, { status }, hotline) {
+function endOf(say, { status }) {
   const heading = say(`page.${status}_heading`) ?? say("page.gone_heading");
-  const call = hotline ? [say("page.hotline", { hotline })] : [];
-  if (status === "verified") return { phase: status, heading };
+  if (status === "verified") return { phase: status, heading, help: null };
   if (status === "rejected") {
     const steps = ["step_tttb", "step_vneid", "step_carrier", "step_again"].map((step) => say(`page.${step}`));
     return {
-      phase: status, heading, ended: true, steps: [...steps, ...call],
+      phase: status, heading, ended: true, steps,
       paragraphs: [say("page.rejected_text"), say("page.what_to_do")],
     };
   }
   const advice = status === "undeliverable" ? [say("page.undeliverable_advice")] : [];
   return {
     phase: status, heading, ended: true,
-    paragraphs: [say(`statuses.${status}`) ?? say("statuses.default"), ...advice, ...call],
+    paragraphs: [say(`statuses.${status}`) ?? say("statuses.default"), ...advice],
   };
 }

@@ -120,8 +120,16 @@
       timer = setTimeout(poll, seconds * 1000);
     };
 
-    const setBusy = (now) => {
+    // Said where the person looks, in the button that was pressed, and to screen readers.
+    let pressed = null;
+    const setBusy = (now, button) => {
       busy = now;
+      if (pressed) pressed.textContent = pressed.dataset.name;
+      pressed = button || null;
+      if (pressed) {
+        pressed.dataset.name = pressed.textContent;
+        pressed.textContent = sending;
+      }
       if (live.textContent === sending || now) say(live, now ? sending : "");
       tick();
     };
@@ -135,7 +143,7 @@
           return;
         }
         smsAsked.abort();
-        setBusy(true);
+        setBusy(true, form.querySelector("button"));
         // A reply that never comes must not leave the page dead; the form's key makes a second press harmless.
         setTimeout(setBusy, BUSY_MS, false);
       });
@@ -163,7 +171,7 @@
         poll();
       }
     });
-    if (code || wait || mark.startsWith("checking")) timer = setTimeout(poll, Number(main.dataset.again) * 1000);
+    if (code || again || mark.startsWith("checking")) timer = setTimeout(poll, Number(main.dataset.again) * 1000);
   };
 
   const begin = () => {
