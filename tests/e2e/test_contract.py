@@ -64,8 +64,10 @@ async def test_document_is_kept(tmp_path: Path) -> None:
 
 
 async def _known_to_the_generator(folder: Path, api: Api, gateway: ScriptedGateway) -> None:
-    """Let it choose among ids that exist, of live and of verified ones: it would never guess one."""
+    """Let it choose among ids that exist, of live, ended and verified ones, and codes: it would never guess one."""
     ids = [(await api.start(f"07000007{at:02d}", end_user_ip=f"203.0.{at}.7"))["id"] for at in range(40)]
+    for one in ids[:20]:
+        await api.cancel(one)
     verified = await api.start(OWNER_PHONE, "registration", id_number=OWNER_ID)
     assert (200, "verified") == (await api.check(verified["id"], await gateway.code(verified["id"]))).said
     secret = WIDE["GATEWAYS__FAKE__REPORT_SECRET"]
@@ -76,11 +78,13 @@ async def _known_to_the_generator(folder: Path, api: Api, gateway: ScriptedGatew
 ids = {{ values = {json.dumps([*ids, verified["id"]])} }}
 gateways = {{ values = ["fake"] }}
 secrets = {{ values = ["{secret}"] }}
+codes = {{ values = ["123456"] }}
 
 [parameters]
 "path.id" = {{ dictionary = "ids", probability = 0.8 }}
 "path.gateway" = {{ dictionary = "gateways", probability = 0.8 }}
 "path.secret" = {{ dictionary = "secrets", probability = 0.8 }}
+"body.code" = {{ dictionary = "codes", probability = 0.5 }}
 
 [checks.negative_data_rejection]
 expected-statuses = [400, 401, 403, 404, 405, 409, 413, 415, 422, 429]

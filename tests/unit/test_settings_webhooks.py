@@ -66,7 +66,8 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("secret", [
     "hunter2", "whsec_", "whsec_!!!!", "whsec_" + b64encode(b"x" * 23).decode(),
-    "whsec_" + b64encode(b"x" * 65).decode(), "whsk_" + b64encode(b"x" * 31).decode(), "WHSEC_" + b64encode(b"x" * 32).decode(),
+    "whsec_" + b64encode(b"x" * 65).decode(), "whsk_" + b64encode(b"x" * 31).decode(),
+    "WHSEC_" + b64encode(b"x" * 32).decode(),
 ])
 def test_a_bad_secret_is_refused(secret: str) -> None:
     """A secret has its prefix and its length."""
