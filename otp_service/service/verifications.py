@@ -14,8 +14,6 @@ from typing import Any
 from otp_service.core.codes import code_digest, derive_code
 from otp_service.core.errors import (
     AlreadyFinal,
-    AlreadyRedeemed,
-    ClaimsMismatch,
     CodeExpired,
     FieldError,
     GuessTooSoon,
@@ -23,7 +21,6 @@ from otp_service.core.errors import (
     InvalidRequest,
     Locked,
     NotFound,
-    NotVerified,
     Refusal,
     ResendTooSoon,
     SendsExhausted,
@@ -34,17 +31,17 @@ from otp_service.core.errors import (
 from otp_service.core.keyring import KeyRing
 from otp_service.core.limits import PHONE_FAILURES, LimitBook, State
 from otp_service.core.magic_numbers import is_magic, magic_code
-from otp_service.core.result_token import TokenInvalid, claims_of
 from otp_service.core.times import iso
 from otp_service.core.verification import Links, Purpose, Status, Verification
 from otp_service.service.allowances import Allowances, send_group
 from otp_service.service.attestation import Attestation
 from otp_service.service.callers import Caller, Secrets, StartCommand
-from otp_service.service.new_verification import fresh, id_digest, phone_names, record_fields, sealed_extra
+from otp_service.service.new_verification import fresh, phone_names, record_fields, sealed_extra
 from otp_service.service.ownership import Inquirer, OwnershipStep
 from otp_service.service.proof import Proofs
 from otp_service.service.refusals import refusal_of, whole_seconds
 from otp_service.service.tally import Tally
+from otp_service.service.verdicts import Verdicts
 from otp_service.storage.calls import Answer, AskBefore, NewVerification, Replay
 from otp_service.storage.records import open_links, seal_links, to_verification
 from otp_service.storage.store import Store
@@ -57,7 +54,7 @@ _MAX_STALE_READS = 4
 
 class VerificationService:
     """
-    Starts, resends, checks, reads, cancels and redeems verifications, and asks who owns the SIM.
+    Starts, resends, checks, reads and cancels verifications, and asks who owns the SIM.
 
     Args:
         store: the transitions.
@@ -83,7 +80,6 @@ class VerificationService:
         self.store = store
         self._demo = demo
         self.purposes = purposes
-        self.issuer = issuer
         self._secrets = secrets
         self._metrics = metrics
         self._tally = Tally(metrics)
@@ -95,6 +91,9 @@ class VerificationService:
             backoff_s=ask_backoff_s,
         )
         self._inline_deadline_s = inline_deadline_s
+        verdicts = Verdicts(store, secrets, issuer)
+        #: The verdict as a token; its claims; and redeeming it.
+        self.token, self.read_verdict, self.redeem = verdicts.token, verdicts.read, verdicts.redeem
         #: What an official has read on the citizen's phone.
         self.attest = Attestation(store, self._ring, self._ownership).take
         #: The ownership step and the count of what ended at its deadline, for the worker.
@@ -297,7 +296,7 @@ class VerificationService:
         self._metrics.attempt(record[b"u"].decode(), label)
         return refusal
 
-    # -- get, cancel, redeem -----------------------------------------------------------------------------------
+    # -- get, cancel -----------------------------------------------------------------------------------------
 
     async def get(self, caller: Caller, verification_id: str) -> Verification:
         """Read a verification as it stands by now; changes nothing.  Raises NotFound."""
@@ -327,61 +326,6 @@ class VerificationService:
         if answer.ended:
             self._tally.finished(verification)
         return verification
-
-    def token(self, verification: Verification) -> str | None:
-        """Sign the verdict; None while there is none.  The claims are as of the store's clock."""
-        if verification.status not in {Status.VERIFIED, Status.REJECTED}:
-            return None
-        return self.secrets.signer.sign(claims_of(verification, issuer=self.issuer), test=verification.test)
-
-    def read_verdict(self, caller: Caller, token: str) -> dict[str, Any]:
-        """Return the claims of a token that was signed for this caller.  Raises InvalidRequest, NotFound."""
-        try:
-            claims = self.secrets.signer.read(token, test=caller.test)
-        except TokenInvalid as error:
-            raise InvalidRequest(FieldError("token", "token_invalid")) from error
-        if claims["aud"] != caller.client.name:
-            raise NotFound
-        return claims
-
-    async def redeem(
-        self, caller: Caller, claims: dict[str, Any], *, phone_number: str | None, id_number: str | None,
-        replay: Replay | None = None,
-    ) -> dict[str, Any]:
-        """
-        Redeem a verdict that :meth:`read_verdict` has read, once, for the phone and person the portal expects.
-
-        Returns its claims of this moment.
-        Raises InvalidRequest, NotFound, NotVerified, AlreadyRedeemed, ClaimsMismatch, IdempotencyKeyReused.
-        """
-        secrets = self.secrets
-        verification_id = str(claims["sub"])
-        shard = self._shard(secrets.ring, verification_id)
-        answer = await self.store.redeem(
-            shard, verification_id, caller.tenant, replay=replay,
-            nonce=replay.name + replay.body if replay else token_urlsafe(16),
-            id_digest=id_digest(secrets.ring, verification_id, id_number) if id_number else b"",
-            phone_agrees=phone_number is None or phone_number == claims["phone_number"],
-            token_expires_ms=claims["exp"] * 1000,
-        )
-        match answer.outcome:
-            case "ok" | "replay":
-                verification = to_verification(secrets.ring, verification_id, answer.record, answer.now_ms)
-                return claims_of(verification, issuer=self.issuer)
-            case "not_verified":
-                raise NotVerified(claims)
-            case "already":
-                raise AlreadyRedeemed
-            case "mismatch":
-                raise ClaimsMismatch
-            case "id_required":
-                raise InvalidRequest(FieldError("expect.id_number", "missing"))
-            case "expired":
-                raise InvalidRequest(FieldError("token", "token_expired"))
-            case "reused":
-                raise IdempotencyKeyReused
-            case _:
-                raise NotFound
 
     # -- shared ------------------------------------------------------------------------------------------------
 
