@@ -77,7 +77,7 @@ class Client:
     return_hosts: frozenset[str] = frozenset()
     webhook_hosts: frozenset[str] = frozenset()
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
-    webhook_url: str | None = None
+    webhook_url: str | None = field(default=None, repr=False)
     proof: ProofMode = ProofMode.ABUSE
     keys: tuple[ApiKey, ...] = field(default=(), repr=False)
 

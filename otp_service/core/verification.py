@@ -174,8 +174,8 @@ class Consent:
 class Links:
     """Where a verification leads: the webhook of its verdict, and the page to which the browser returns."""
 
-    callback_url: str | None = None
-    return_url: str | None = None
+    callback_url: str | None = field(default=None, repr=False)
+    return_url: str | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)

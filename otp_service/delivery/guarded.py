@@ -37,8 +37,8 @@ _RAW_MAX: Final = 32 * 1024
 _BODY_S: Final = 1.0
 #: Shorter than what servers keep an idle connection open for, so that a delivery seldom meets one that closes.
 _KEEP_ALIVE_S: Final = 2.0
-#: Names that are looked up at the same time; a dead name server holds one thread for each name.
-_LOOK_UPS: Final = 32
+#: Names that are looked up at the same time, as many as may be told: a dead name server holds one thread for each.
+_LOOK_UPS: Final = 256
 
 Address = IPv4Address | IPv6Address
 

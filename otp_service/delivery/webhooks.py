@@ -263,7 +263,8 @@ class WebhookWorker:
         ring = self._ring()
         try:
             url = open_links(ring, hook.verification_id, hook.sealed_links).callback_url
-        except SealBroken:
+        except (SealBroken, TypeError, ValueError):
+            # Its key is lost, or another version of this program wrote it.
             url = None
         if url is None:
             return Attempt(Result.UNREADABLE)

@@ -94,13 +94,14 @@ class Database:
     async def change(self) -> AsyncIterator[Change]:
         """Make one transaction: all of it, or nothing when its block raises."""
         async with self._lock:
-            await self._connection.execute("BEGIN IMMEDIATE")
             try:
+                await self._connection.execute("BEGIN IMMEDIATE")
                 yield Change(self._connection)
+                await self._connection.commit()
             except BaseException:
+                # Also when the end itself fails: an open transaction would keep everybody after it out.
                 await self._connection.rollback()
                 raise
-            await self._connection.commit()
 
 
 class Change:

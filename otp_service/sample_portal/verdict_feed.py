@@ -32,6 +32,6 @@ async def hear(request: web.Request) -> web.Response:
     except WebhookInvalid:
         _log.warning("a webhook that the service did not sign")
         return web.Response(status=400)
-    if event.verification_id is not None and event.status is not None:
+    if event.finished and event.verification_id is not None and event.status is not None:
         await portal.flows.hear(event.webhook_id, event.verification_id, event.status)
     return web.Response(status=204)

@@ -37,8 +37,8 @@ class StartCommand:
     """
     A start with every field validated: E.164 phone, digits-only ID numbers, ISO birth date.
 
-    ``proof`` is what the browser worked out, or ``NO_SCRIPT`` of ``core/proof.py``; ``links`` point to hosts that the
-    client registered.
+    ``proof`` is what the browser worked out, or ``NO_SCRIPT`` of ``service/proof.py``; ``links`` point to hosts that
+    the client registered.
     """
 
     purpose: Purpose

@@ -1,5 +1,5 @@
 """
-Proof of work before the first SMS (ALTCHA, self-hosted): a second or two of a browser's time, dear only to a flood.
+Proof of work before the first SMS (ALTCHA, self-hosted): some seconds of a browser's time, dear only to a flood.
 
 A challenge is signed for one client and one phone, so that a proof buys one SMS to that phone and nothing else; the
 start that spends it says so in the store, in the same transition.  The work is many short derivations (PBKDF2) until
@@ -28,6 +28,8 @@ from otp_service.storage.calls import OPEN, Door, Gate
 NO_SCRIPT: Final = "none"
 #: Seconds in which a challenge must be solved and brought back.
 CHALLENGE_LIFE_S: Final = 600
+#: Seconds for which a spent one is remembered: longer, because hosts' clocks differ.
+_SPENT_S: Final = 2 * CHALLENGE_LIFE_S
 
 _ALGORITHM: Final = "PBKDF2/SHA-256"
 _PREFIX: Final = "000"
@@ -70,7 +72,7 @@ class Proofs:
             ))
         if proof is not None:
             if name := self._spent_name(caller, command, proof):
-                return Gate(Door.OPEN, keys.proof(name), CHALLENGE_LIFE_S * 1000)
+                return Gate(Door.OPEN, keys.proof(name), _SPENT_S * 1000)
             if repeatable:
                 return Gate(Door.SHUT)
             raise self.required(caller, command)

@@ -22,6 +22,7 @@ from pydantic import (
 from otp_service.core.client import ApiKey, Client, ProofMode, Scope
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.webhook_secrets import checked_secrets, secret_bytes
+from otp_service.core.webhooks import allows_port
 from otp_service.settings.base import (
     DEMO_DIGEST,
     DEMO_WEBHOOK_SECRET,
@@ -111,7 +112,7 @@ class ClientSection(Section):
     hotline: str | None = Field(None, min_length=1, max_length=40)
     return_hosts: Annotated[frozenset[str], AfterValidator(checked_hosts), Listed] = frozenset()
     webhook_hosts: Annotated[frozenset[str], AfterValidator(checked_hosts), Listed] = frozenset()
-    webhook_url: str | None = Field(None, max_length=512)
+    webhook_url: str | None = Field(None, max_length=512, repr=False)
     webhook_secrets: Annotated[tuple[str, ...], Listed] = Field((), repr=False)
     webhook_secrets_file: Path | None = None
     proof: ProofMode = ProofMode.ABUSE
@@ -138,6 +139,8 @@ class ClientSection(Section):
             return self
         if not self.client("a").allows_host(self.webhook_url, self.webhook_hosts) or set(self.webhook_url) & _NO_URL:
             raise ValueError("webhook_url: https, at one of webhook_hosts, without blank, quote or #")
+        if not allows_port(self.webhook_url):
+            raise ValueError("webhook_url: port 443, or one from 1024 up")
         if not self._all_secrets:
             raise ValueError("webhook_url: nothing to sign with; `otp-service webhooks secret` makes a secret")
         return self

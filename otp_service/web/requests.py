@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from otp_service.core.client import Client
 from otp_service.core.errors import FieldError, Forbidden, InvalidRequest, PhoneNotMobile
 from otp_service.core.verification import Consent, Links, Purpose
+from otp_service.core.webhooks import allows_port
 from otp_service.service import StartCommand
 from otp_service.web.fields import (
     AddressText,
@@ -190,7 +191,10 @@ def _link_errors(raw: Mapping[str, Any], client: Client) -> list[FieldError]:
         for field, hosts in (("callback_url", client.webhook_hosts), ("return_url", client.return_hosts))
         if type(url := raw.get(field)) is str and not client.allows_host(url, hosts)
     ]
-    if not errors and raw.get("callback_url") is not None and not client.webhook_secrets:
+    callback = raw.get("callback_url")
+    if type(callback) is str and not errors and not allows_port(callback):
+        errors.append(FieldError("callback_url", "url_malformed"))
+    if not errors and callback is not None and not client.webhook_secrets:
         errors.append(FieldError("callback_url", "webhook_secret_missing"))
     return errors
 

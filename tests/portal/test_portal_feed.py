@@ -54,6 +54,18 @@ async def test_the_services_own_webhook_is_taken(site: Site) -> None:
     ]
 
 
+async def test_a_webhook_of_another_kind_is_no_verdict(site: Site) -> None:
+    """What a later version of the service may tell is acknowledged and not taken for a verdict."""
+    told = json.dumps({
+        "type": "verification.started", "timestamp": "2026-01-31T08:00:00Z",
+        "data": {"id": "d-1", "reference": None, "status": "pending"},
+    })
+    at = datetime.fromtimestamp(site.stage.engine.clock.now_ms / 1000, UTC)
+    signature = Webhook(site.secret).sign("msg_d-1", at, told)
+    assert 204 == await _tell(site, "d-1", "verified", body=told, headers={"webhook-signature": signature})
+    assert [] == site.rows("webhooks")
+
+
 async def test_a_webhook_that_comes_again_changes_nothing(site: Site) -> None:
     """Delivery is at least once: the same id, at once or later, with whatever status, is the same verdict."""
     assert [204] * 4 == await asyncio.gather(*(_tell(site, "d-1", "rejected") for _ in range(4)))

@@ -91,6 +91,7 @@ def test_where_every_verdict_goes() -> None:
     ("http://api.example.vn/otp", [FIRST], "https"),
     ("https://api.example.vn/#otp", [FIRST], "without blank, quote or #"),
     ("https://api.example.vn/<otp>", [FIRST], "without blank, quote or #"),
+    ("https://api.example.vn:22/otp", [FIRST], "port 443, or one from 1024 up"),
     ("https://api.example.vn/otp", [], "nothing to sign with"),
 ])
 def test_a_bad_address_is_refused(url: str, secrets: list[str], said: str) -> None:

@@ -95,6 +95,7 @@ async def test_clients_own_webhook_address() -> None:
     ({"return_url": "https://portal.example/" + "a" * 500}, "url_malformed"),
     ({"return_url": ""}, "host_not_registered"),
     ({"callback_url": "http://127.0.0.1/"}, "host_not_registered"),
+    ({"callback_url": "https://api.portal.example:22/"}, "url_malformed"),
     ({"callback_url": 7}, "wrong_type"),
 ])
 async def test_link_that_is_refused(service: Web, changes: dict[str, Any], code: str) -> None:

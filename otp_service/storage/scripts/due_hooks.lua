@@ -6,7 +6,8 @@
 -- Returns {now, how many were given up, tenant's place among KEYS, id, sealed links, status, reference or "",
 --          finished ms, attempts that failed, number of the lease, …}.
 -- Given up are those that waited for days in a queue that does not move; the oldest first, 100 of a tenant at once.
--- Time in ms.  Cost O(tenants + handed out).  Slot: the shard.
+-- Of those whose record is gone by then nothing is left to replay.
+-- Time in ms.  Cost O(tenants, and 100 more than were asked for of each).  Slot: the shard.
 local LATE_MS = 84 * 3600 * 1000
 local LATE_MOST = 100
 local now, lease = clock(ARGV[1]), tonumber(ARGV[2])
@@ -22,6 +23,7 @@ for at, queue in ipairs(KEYS) do
     local v = redis.call('HMGET', key, 's', 'r', 'f', 'ha')
     if not v[1] then
       redis.call('ZREM', queue, id)
+      out[2] = out[2] + 1
     elseif late then
       give_up(P, tenant, id, 'too_late', now)
       out[2] = out[2] + 1
