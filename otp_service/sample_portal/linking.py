@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from otp_service.client import OtpError, Status
+from otp_service.client import OtpError
 from otp_service.sample_portal import redeeming, results
 from otp_service.sample_portal.accounts import Account
 from otp_service.sample_portal.exchange import SESSION, account_of, form_of, page, portal_of, see_other
@@ -110,13 +110,9 @@ async def result(request: web.Request) -> web.Response:
     flow = await results.flow_of(request, _KIND, request.query.get("verification_id", ""))
     if flow.finished_at is not None:
         return see_other("/tai-khoan")
-    try:
-        status = await results.status_of(request, flow)
-    except OtpError as error:
-        return results.unread(request, flow, error)
-    if status == Status.VERIFIED:
-        return page(request, "confirm_link", flow=flow, systems=SYSTEMS, notice="")
-    return await results.unverified(request, flow, status)
+    return await results.shown(
+        request, flow, lambda: page(request, "confirm_link", flow=flow, systems=SYSTEMS, notice=""),
+    )
 
 
 async def finish(request: web.Request) -> web.Response:

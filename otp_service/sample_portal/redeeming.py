@@ -68,6 +68,20 @@ async def redeem(request: web.Request, flow: Flow, token: str) -> Claims:
     return claims
 
 
+async def redeem_for_password(request: web.Request, flow: Flow, password: str) -> tuple[Claims, str]:
+    """
+    Redeem a flow's verdict for a new password; returns the claims and the password's hash.
+
+    Hashing is dear, so it comes after the question whether there is a verdict, and before the verdict is used up.
+    Raises as :func:`redeem` does, and what a busy portal does.
+    """
+    passwords = portal_of(request).passwords
+    token = await token_of(request, flow)
+    async with passwords.place():
+        hashed = await passwords.hash(password)
+    return await redeem(request, flow, token), hashed
+
+
 def refused(request: web.Request, flow: Flow) -> web.Response:
     """Return the page for a verdict that opens nothing."""
     return page(

@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from otp_service.client import OtpError, Status
+from otp_service.client import OtpError
 from otp_service.sample_portal import redeeming, results
 from otp_service.sample_portal.database import Conflict
 from otp_service.sample_portal.exchange import SESSION, form_of, page, portal_of, see_other
@@ -63,13 +63,7 @@ async def result(request: web.Request) -> web.Response:
     flow = await results.flow_of(request, _KIND, request.query.get("verification_id", ""))
     if flow.finished_at is not None:
         return page(request, "registered", flow=flow)
-    try:
-        status = await results.status_of(request, flow)
-    except OtpError as error:
-        return results.unread(request, flow, error)
-    if status == Status.VERIFIED:
-        return _choose_password(request, flow, Filled())
-    return await results.unverified(request, flow, status)
+    return await results.shown(request, flow, lambda: _choose_password(request, flow, Filled()))
 
 
 async def finish(request: web.Request) -> web.Response:
@@ -87,10 +81,7 @@ async def finish(request: web.Request) -> web.Response:
             if not filled.good:
                 return _choose_password(request, flow, filled, status=422)
             try:
-                token = await redeeming.token_of(request, flow)
-                async with portal.passwords.place():
-                    hashed = await portal.passwords.hash(password)
-                claims = await redeeming.redeem(request, flow, token)
+                claims, hashed = await redeeming.redeem_for_password(request, flow, password)
                 await portal.accounts.open(flow, claims.phone_number, hashed)
             except redeeming.VerdictRefused:
                 return redeeming.refused(request, flow)

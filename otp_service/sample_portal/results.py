@@ -8,6 +8,7 @@ session's verification finds no such page.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -55,7 +56,7 @@ async def flow_of(request: web.Request, kind: Kind, verification_id: str) -> Flo
     return flow
 
 
-async def status_of(request: web.Request, flow: Flow) -> str:
+async def _status_of(request: web.Request, flow: Flow) -> str:
     """
     Return how a flow's verification stands: as a webhook has told, otherwise as the service answers.
 
@@ -73,7 +74,16 @@ async def status_of(request: web.Request, flow: Flow) -> str:
         return Status.EXPIRED
 
 
-async def unverified(request: web.Request, flow: Flow, status: str) -> web.Response:
+async def shown(request: web.Request, flow: Flow, verified: Callable[[], web.Response]) -> web.Response:
+    """Return the page for a flow's result, which for a verified person is the flow's own."""
+    try:
+        status = await _status_of(request, flow)
+    except OtpError as error:
+        return _unread(request, flow, error)
+    return verified() if status == Status.VERIFIED else await _unverified(request, flow, status)
+
+
+async def _unverified(request: web.Request, flow: Flow, status: str) -> web.Response:
     """Return the page for every status but ``verified``: enter the code, wait, or begin again."""
     begin = BEGIN_PATHS[flow.kind]
     again = f"{begin}?luot={flow.id}" if flow.kind is Kind.REGISTRATION else begin
@@ -85,7 +95,7 @@ async def unverified(request: web.Request, flow: Flow, status: str) -> web.Respo
     return page(request, "ended", heading=heading, sentences=sentences, again=again)
 
 
-def unread(request: web.Request, flow: Flow, error: OtpError) -> web.Response:
+def _unread(request: web.Request, flow: Flow, error: OtpError) -> web.Response:
     """Return the page for a service that does not answer: nothing is lost, look again."""
     _log.error("result not read: %s", error)
     path = f"{RESULT_PATHS[flow.kind]}?verification_id={flow.verification_id}"

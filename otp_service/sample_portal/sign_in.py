@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from otp_service.client import OtpError, Status
+from otp_service.client import OtpError
 from otp_service.sample_portal import redeeming, results
 from otp_service.sample_portal.exchange import SESSION, form_of, page, portal_of, see_other
 from otp_service.sample_portal.flows import Flow, FlowData, Kind
@@ -63,13 +63,7 @@ async def result(request: web.Request) -> web.Response:
     flow = await results.flow_of(request, _KIND, request.query.get("verification_id", ""))
     if flow.finished_at is not None:
         return see_other("/tai-khoan")
-    try:
-        status = await results.status_of(request, flow)
-    except OtpError as error:
-        return results.unread(request, flow, error)
-    if status == Status.VERIFIED:
-        return _enter(request, flow)
-    return await results.unverified(request, flow, status)
+    return await results.shown(request, flow, lambda: _enter(request, flow))
 
 
 async def finish(request: web.Request) -> web.Response:

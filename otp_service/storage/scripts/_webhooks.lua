@@ -35,3 +35,15 @@ local function give_up(P, tenant, id, word, now)
   keep_for(P .. 'v:' .. id, DEAD_MS)
   keep_for(P .. 'w:' .. id, DEAD_MS)
 end
+
+-- Shows webhooks, found by id and score: id, status, score, attempts that failed, word of the last one or "", …
+local function shown(P, now, found)
+  local out = {now}
+  for at = 1, #found, 2 do
+    local v = redis.call('HMGET', P .. 'v:' .. found[at], 's', 'ha', 'hs')
+    if v[1] then
+      for _, value in ipairs({found[at], v[1], found[at + 1], v[2] or 0, v[3] or ''}) do out[#out + 1] = value end
+    end
+  end
+  return out
+end

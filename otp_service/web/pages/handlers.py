@@ -58,6 +58,7 @@ from otp_service.web.routes import ASSETS, PAGE
 #: Seconds for which the script's question is held while a carrier is asked.
 _HELD_S: Final = 20.0
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_NOTHING_SAID: Final = Word()
 
 #: Refusals that the page itself answers; all others are pages of their own.
 _ON_PAGE: Final = (
@@ -181,7 +182,7 @@ class Pages:
         exchange.purpose = verification.purpose
         return self._redirect(request, word_of(refusal, verification.now_ms))
 
-    def _redirect(self, request: web.Request, word: Word = Word()) -> web.Response:  # noqa: B008 - it is frozen
+    def _redirect(self, request: web.Request, word: Word = _NOTHING_SAID) -> web.Response:
         lang = self._lang(request)
         query = urlencode({**({"lang": lang} if lang else {}), **word.query()})
         location = f"{self._path(request)}?{query}" if query else self._path(request)
